@@ -1,6 +1,20 @@
+// Package commitment is BOLT 3: the keys, scripts, transactions, digests and witnesses of one channel, as values.
+// It keeps no state and decides nothing. It knows one format only: option_anchors with zero-fee HTLC transactions
+// (feature bits 12 and 22), static remote keys, and the closing_signed closing transaction.
+//
+// The caller derives the keys of one commitment (DeriveKeys), says what it pays (Spec) and builds it (Build). From
+// the Commitment come the jobs for the counterparty's signatures (SignJobs, VerifyJobs), for the owner's own
+// (OwnerJobs), the signed transaction (Signed) and, once it is on chain, every way to spend its outputs (Spend).
+//
+// "Owner" is the party that can publish the commitment and "other" is its peer, whoever of the two we are. The
+// owner's "offered" HTLCs are those of BOLT 3 "Offered HTLC Outputs".
+//
+// The caller owes: that balances and HTLCs add up to the capacity, that the opener can pay the fee and the anchors
+// (OpenerCost; Build only refuses transactions that spend more than the capacity), and the limits of BOLT 2.
 package commitment
 
 import (
+	"github.com/btcsuite/btcd/chaincfg/chainhash"
 	"github.com/btcsuite/btcd/wire"
 	"github.com/lightningnetwork/lnd/lnwire"
 )
@@ -41,9 +55,9 @@ type Static struct {
 	Obscure uint64
 }
 
-// Spec is what one commitment pays.
+// Spec is what one commitment pays. ToOwner, ToOther and the HTLCs add up to the capacity.
 type Spec struct {
-	Number   uint64
+	Number   uint64              // commitment number, from 0, below 2^48
 	FeePerKw uint32              // sat/kw
 	ToOwner  lnwire.MilliSatoshi // before fee and anchors
 	ToOther  lnwire.MilliSatoshi
@@ -62,6 +76,7 @@ type HTLC struct {
 // Commitment is a built commitment transaction, unsigned.
 type Commitment struct {
 	Tx     *wire.MsgTx
+	TxID   chainhash.Hash
 	Keys   Keys
 	Static Static
 	Spec   Spec
@@ -69,9 +84,10 @@ type Commitment struct {
 	HTLCs []HTLCOutput
 	// ToOwner, ToOther, OwnerAnchor, OtherAnchor are output indexes, -1 where there is none.
 	ToOwner, ToOther, OwnerAnchor, OtherAnchor int
-	// Trimmed is the sum of the HTLCs below the dust limit, rounded down as in the fee.
+	// Trimmed is the sum of the HTLCs below the dust limit.
 	Trimmed lnwire.MilliSatoshi
-	Fee     int64 // satoshi, including what trimming and rounding add
+	BaseFee int64 // satoshi, what the opener pays (BOLT 3 "Fee Calculation"), or would pay had it enough
+	Fee     int64 // satoshi, including what trimming and rounding add: capacity minus outputs
 }
 
 // HTLCOutput is an untrimmed HTLC, its output and its second-stage transaction (HTLC-success or HTLC-timeout).
@@ -90,7 +106,7 @@ const (
 	KeyPayment
 	KeyDelayedPayment
 	KeyHTLC
-	KeyRevocation // with Tweak: per_commitment_secret of the revoked commitment in Secret
+	KeyRevocation // with the per_commitment_secret of the revoked commitment in Secret
 )
 
 // SignJob asks for an ECDSA signature, low-S, over Digest by a channel key. Point, if not zero, is the per-commitment
