@@ -22,7 +22,7 @@ const (
 // EncryptedData is an encrypted_data_tlv: what the creator of a blinded path tells one node of it. A nil field is
 // absent; an empty slice that is not nil is a record without a value.
 type EncryptedData struct {
-	Padding             []byte // NewBlindedPath sets it
+	Padding             []byte // NewBlindedPath lengthens it
 	ShortChannelID      *lnwire.ShortChannelID
 	NextNode            *[33]byte
 	PathID              []byte
@@ -122,41 +122,39 @@ func (d EncryptedData) size() int {
 	return n
 }
 
-// pad gives all of data the same length, the least that every one of them can be padded to (BOLT 4 "Route Blinding":
-// "SHOULD add padding").
+// pad lengthens Padding so that all of data has the same length, the least that every one can be padded to (BOLT 4
+// "Route Blinding": the writer should).
 func pad(data []EncryptedData) {
 	longest := 0
-	for i := range data {
-		data[i].Padding = nil
-		longest = max(longest, data[i].size())
+	for _, d := range data {
+		longest = max(longest, d.size())
 	}
 	for length := longest; ; length++ {
-		if padTo(length, data) {
+		if padded := padTo(length, data); padded != nil {
+			copy(data, padded)
 			return
 		}
 	}
 }
 
-// padTo pads to a length not below that of the longest. Some gaps no padding record fills: one byte, since a record has
-// two besides its value, and those where the bigsize of its length grows.
-func padTo(length int, data []EncryptedData) bool {
-	padding := make([][]byte, len(data))
-	for i := range data {
-		gap := length - data[i].size()
-		if gap == 0 {
+// padTo pads to a length not below that of the longest, or returns nil if that cannot be done: a padding record has two
+// bytes at least, and grows by more than one where the bigsize of its length does.
+func padTo(length int, data []EncryptedData) []EncryptedData {
+	padded := slices.Clone(data)
+	for i := range padded {
+		d := &padded[i]
+		if d.size() == length {
 			continue
 		}
-		n := gap - 2
-		for n > 0 && recordSize(dataPadding, n) > gap {
+		least := len(d.Padding)
+		d.Padding = []byte{} // never the caller's memory
+		n := max(length-d.size(), least)
+		for n > least && recordSize(dataPadding, n) > length-d.size()+recordSize(dataPadding, 0) {
 			n--
 		}
-		if n < 0 || recordSize(dataPadding, n) != gap {
-			return false
+		if d.Padding = append(make([]byte, 0, n), data[i].Padding...)[:n]; d.size() != length {
+			return nil
 		}
-		padding[i] = make([]byte, n)
 	}
-	for i := range data {
-		data[i].Padding = padding[i]
-	}
-	return true
+	return padded
 }

@@ -110,7 +110,7 @@ func serialize(key *btcec.PublicKey) (p [33]byte) {
 // pathSecret is what a node of a blinded path shares with the path's creator, found through the path_key that came
 // with the onion.
 type pathSecret struct {
-	key *btcec.PublicKey
+	point *btcec.PublicKey
 	secret
 }
 
@@ -125,5 +125,5 @@ func (p *pathSecret) next(data *EncryptedData) [33]byte {
 	if data.NextPathKeyOverride != nil {
 		return *data.NextPathKeyOverride
 	}
-	return serialize(multiply(p.key, step(p.key, p.secret)))
+	return serialize(multiply(p.point, step(p.point, p.secret)))
 }
