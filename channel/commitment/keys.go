@@ -36,7 +36,7 @@ func DeriveKeys(point PubKey, owner, other BasePoints) (Keys, error) {
 
 // DerivePubKey is BOLT 3 "Key Derivation": base + SHA256(point || base) * G.
 func DerivePubKey(base, point PubKey) (PubKey, error) {
-	b, err := btcec.ParseJacobian(base[:])
+	b, err := parsePoint(base)
 	if err != nil {
 		return PubKey{}, fmt.Errorf("basepoint: %w", err)
 	}
@@ -60,11 +60,11 @@ func derivePrivKey(base *btcec.PrivateKey, basePoint, point PubKey) *btcec.Priva
 // DeriveRevocationPubKey is BOLT 3 "revocationpubkey Derivation":
 // base * SHA256(base || point) + point * SHA256(point || base). Neither side alone knows the private key.
 func DeriveRevocationPubKey(base, point PubKey) (PubKey, error) {
-	b, err := btcec.ParseJacobian(base[:])
+	b, err := parsePoint(base)
 	if err != nil {
 		return PubKey{}, fmt.Errorf("revocation_basepoint: %w", err)
 	}
-	p, err := btcec.ParseJacobian(point[:])
+	p, err := parsePoint(point)
 	if err != nil {
 		return PubKey{}, fmt.Errorf("per_commitment_point: %w", err)
 	}
@@ -96,8 +96,21 @@ func PointOf(secret [32]byte) PubKey {
 
 // CheckPubKey says whether key is a compressed point on the curve.
 func CheckPubKey(key PubKey) error {
-	_, err := btcec.ParseJacobian(key[:])
+	_, err := parsePoint(key)
 	return err
+}
+
+var errNotAPoint = errors.New("not a compressed point on the curve")
+
+// parsePoint does not know the point at infinity, unlike btcec.ParseJacobian, which reads it from 33 zero bytes.
+func parsePoint(k PubKey) (btcec.JacobianPoint, error) {
+	var p btcec.JacobianPoint
+	if k[0] != 2 && k[0] != 3 || p.X.SetByteSlice(k[1:]) || !btcec.DecompressY(&p.X, k[0] == 3, &p.Y) {
+		return btcec.JacobianPoint{}, errNotAPoint
+	}
+	p.Y.Normalize()
+	p.Z.SetInt(1)
+	return p, nil
 }
 
 // tweak is SHA256(a || b) as a scalar.

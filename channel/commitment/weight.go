@@ -10,7 +10,7 @@ const (
 	toRemoteScriptSize     = 34 + 3
 	anchorScriptSize       = 34 + 6
 	offeredHTLCScriptSize  = 136
-	receivedHTLCScriptSize = 142 // cltv_expiry, a height, takes 1 to 5 bytes
+	receivedHTLCScriptSize = 143 // cltv_expiry, a height, takes 1 to 5 bytes
 )
 
 // Weights of BOLT 3 "Fee Calculation" and Appendix A, with option_anchors, in weight units.
