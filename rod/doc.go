@@ -29,6 +29,8 @@
 //   - Judge is asked about an incoming HTLC once it is irrevocably committed, again whenever Released names its peer and hash,
 //     and again after a restart. When the verdict says Member, Apply(Member{h}) follows in the same turn, with h already in
 //     the index of held HTLCs if the verdict is Hold.
+//   - Fulfilled or Failed follows when the outcome of a member is known, Ended when it is irrevocable with the payer. They are
+//     harmless for other HTLCs.
 //   - Rows of an Output are written in one transaction with what the caller does because of it; Replies, Wakes and Claim
 //     leave after that. Released and GiveUp are acted on at once, GiveUp only for HTLCs that have no child.
 //   - Nothing released is added to a channel while the tip is stale.
