@@ -6,6 +6,7 @@ import (
 
 	"github.com/btcsuite/btcd/btcutil"
 	"github.com/btcsuite/btcd/txscript"
+	//lint:ignore SA1019 the scripts of BOLT 3 use OP_HASH160
 	"golang.org/x/crypto/ripemd160"
 )
 

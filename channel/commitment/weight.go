@@ -18,7 +18,7 @@ const (
 	CommitmentWeight  = 1124 // without HTLCs
 	HTLCOutputWeight  = 172  // more for each untrimmed HTLC
 	HTLCTimeoutWeight = 666
-	HTLCSuccessWeight = 706
+	HTLCSuccessWeight = 706 // one more than real, as in the BOLT
 )
 
 // AnchorAmount is the value of an anchor output in satoshi.
@@ -41,7 +41,7 @@ const (
 )
 
 // Weights of witnesses, number of items and witness script included, in weight units; upper bounds.
-// BOLT 5 Appendix A has 160 where ToLocalPenaltyWitness has less: it leaves 8 bytes for to_self_delay.
+// Where they differ from BOLT 5 Appendix A, the test says why.
 const (
 	FundingWitness         = countItem + emptyItem + 2*sigItem + scriptItem + fundingScriptSize
 	DelayedWitness         = countItem + sigItem + emptyItem + scriptItem + delayedScriptSize
