@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
@@ -15,6 +16,9 @@ type Block struct {
 	Time   int64 // the header's time, unix seconds
 	Txs    []*wire.MsgTx
 }
+
+// ErrNotNext says that a block does not extend the tip: the backend has moved on, or to another branch. Compare tips again.
+var ErrNotNext = errors.New("block does not extend the tip")
 
 // trailLength is how many block hashes a Trail remembers: more than any reorganisation seen on a network that has value.
 const trailLength = 144
@@ -55,7 +59,7 @@ func (t *Trail) At(height uint32) (chainhash.Hash, bool) {
 // Hashes are the remembered ones, oldest first.
 func (t *Trail) Hashes() []chainhash.Hash { return t.hashes }
 
-// Extend makes b the tip.
+// Extend makes b the tip, or fails with ErrNotNext.
 func (t *Trail) Extend(b Block) error {
 	if err := t.extends(b); err != nil {
 		return err
@@ -68,10 +72,10 @@ func (t *Trail) Extend(b Block) error {
 func (t *Trail) extends(b Block) error {
 	fresh := t.height == 0 && len(t.hashes) == 0
 	if b.Height == 0 || !fresh && b.Height != t.height+1 {
-		return fmt.Errorf("block height %d does not extend the tip %d", b.Height, t.height)
+		return fmt.Errorf("%w: height %d, tip is %d", ErrNotNext, b.Height, t.height)
 	}
 	if tip, known := t.At(t.height); known && b.Prev != tip {
-		return fmt.Errorf("block %d extends %v, not the tip %v", b.Height, b.Prev, tip)
+		return fmt.Errorf("%w: block %d follows %v, tip is %v", ErrNotNext, b.Height, b.Prev, tip)
 	}
 	return nil
 }

@@ -122,7 +122,7 @@ func (t *Tracker) Forget(owner uint64) {
 }
 
 // Connect makes b the tip. Facts come in the order of the block: for each transaction first Confirmed, then Spent by input,
-// each for ascending owners; BlockConnected for Everyone is the last. If b does not extend the tip nothing changes.
+// each for ascending owners; BlockConnected for Everyone is the last. With ErrNotNext nothing changes.
 func (t *Tracker) Connect(b Block) ([]Fact, error) {
 	if err := t.trail.Extend(b); err != nil {
 		return nil, err

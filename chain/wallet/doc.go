@@ -1,0 +1,15 @@
+// Package wallet keeps the node's coins: BIP 84 (P2WPKH) and BIP 86 (P2TR) addresses of one seed, the outputs found on them in
+// blocks, and the transactions that spend them. It thinks in values and is meant for an engine that calls it under one mutex.
+//
+// What a caller owes:
+//   - every method that returns rows has changed the wallet; the rows must be durable before what the same call returned leaves the node (an
+//     address shown, a transaction published). New with these rows, last value of each key, is the same wallet again;
+//   - Connect and Disconnect in the order of the best chain. A wallet without rows takes any block as its first: give it the next one if
+//     the seed is new, and all from height 1 to restore a seed;
+//   - a transaction made by Fund is Released if it will never be published, and only then.
+//
+// The books have two parts. Coins are outputs in blocks of the best chain, each with the heights at which it was made and spent, so that a
+// reorganisation is: forget what happened above the fork. Pending transactions are ours, or seen in the mempool; while one is
+// neither confirmed nor in conflict with a confirmed one, its inputs are locked and its outputs to us are unconfirmed coins.
+// Both are kept for 144 blocks after they are over; no deeper reorganisation is undone.
+package wallet

@@ -1,0 +1,315 @@
+package wallet
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+
+	"lightningrod/chain"
+
+	"github.com/btcsuite/btcd/btcutil"
+	"github.com/btcsuite/btcd/chaincfg/chainhash"
+	"github.com/btcsuite/btcd/wire"
+	"github.com/btcsuite/btcwallet/wallet/txrules"
+	"github.com/btcsuite/btcwallet/wallet/txsizes"
+)
+
+// Options of Fund. The zero value spends confirmed coins and makes P2WPKH change.
+type Options struct {
+	Change Kind
+	// Unconfirmed allows spending our own change before it is confirmed, after the confirmed coins.
+	Unconfirmed bool
+	// Reserve is how much must be left in the wallet afterwards, confirmed and own change together: what the anchors of open channels may need.
+	Reserve btcutil.Amount
+	// Publish says that the transaction is to be broadcast at once and until it confirms, see Rebroadcast. Not for
+	// the funding of a channel, which waits for the peer.
+	Publish bool
+	// Inputs are spent as well, before any coin of ours. The caller signs them.
+	Inputs []Input
+	// Extra is paid on top of the fee of the transaction itself: what a parent in the same package lacks.
+	Extra btcutil.Amount
+	// Replaces is an earlier transaction of Fund that this one is to replace. Its coins are spent again, so that only one of the
+	// two can ever confirm, and it is no longer pending.
+	Replaces *wire.MsgTx
+}
+
+// Input is an output that is not the wallet's.
+type Input struct {
+	Out      wire.OutPoint
+	Prev     *wire.TxOut
+	Sequence uint32
+	Witness  int64 // weight of the witness that the caller will put in: its number of items, their lengths and their bytes
+}
+
+// InsufficientError says that the coins allowed do not suffice.
+type InsufficientError struct {
+	Need      btcutil.Amount // outputs, extra and reserve
+	Fee       btcutil.Amount // of the transaction with all that could be spent
+	Available btcutil.Amount // what could be spent
+}
+
+func (e *InsufficientError) Error() string {
+	return fmt.Sprintf("insufficient funds: need %d sat and %d sat of fee, have %d sat", int64(e.Need), int64(e.Fee), int64(e.Available))
+}
+
+const (
+	// maxWeight is the most that is relayed.
+	maxWeight = 400_000
+	// replaceable is the sequence of our inputs: BIP 125 opt-in, no relative lock.
+	replaceable = wire.MaxTxInSequenceNum - 2
+)
+
+// dust is the least value of an output to us that is relayed, in sat.
+func (k Kind) dust() btcutil.Amount { return [kinds]btcutil.Amount{294, 330}[k] }
+
+// inputWeight is the weight of an input that spends a coin of this kind, witness included.
+func (k Kind) inputWeight() int64 {
+	return [kinds]int64{
+		4*txsizes.RedeemP2WPKHInputSize + txsizes.RedeemP2WPKHInputWitnessWeight,
+		4*txsizes.RedeemP2TRInputSize + txsizes.RedeemP2TRInputWitnessWeight,
+	}[k]
+}
+
+// draft is a transaction in the making.
+type draft struct {
+	rate    chain.FeePerKw
+	opt     Options
+	outs    []*wire.TxOut
+	change  []byte // script
+	coins   []Coin
+	inputs  btcutil.Amount // sum of opt.Inputs and coins
+	outputs btcutil.Amount // sum of outs and opt.Extra
+}
+
+// Fund makes a transaction with these outputs, in this order, at this fee rate or a little above, and signs it. Coins are taken largest
+// first; what is left over goes to a change output at the end if it is worth one. With no outputs it is all change. The inputs stay locked
+// until the transaction confirms, is in conflict with a confirmed one, or is Released. LockTime is 0, and the
+// inputs signal BIP 125.
+func (w *Wallet) Fund(outs []*wire.TxOut, rate chain.FeePerKw, opt Options) (*wire.MsgTx, []Row, error) {
+	d, err := w.draft(outs, rate, opt)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := w.choose(d); err != nil {
+		return nil, nil, err
+	}
+	return w.finish(d.transaction(d.outs), d)
+}
+
+// Sweep spends every coin that is worth its input, less the fee, to script. Options.Change and Reserve do not matter.
+func (w *Wallet) Sweep(script []byte, rate chain.FeePerKw, opt Options) (*wire.MsgTx, []Row, error) {
+	opt.Reserve = 0
+	d, err := w.draft(nil, rate, opt)
+	if err != nil {
+		return nil, nil, err
+	}
+	d.change = script
+	for _, c := range w.candidates(d) {
+		d.take(c)
+	}
+	out := wire.NewTxOut(int64(d.rest(true)), script)
+	if out.Value < 0 || txrules.CheckOutput(out, txrules.DefaultRelayFeePerKb) != nil {
+		return nil, nil, d.insufficient()
+	}
+	return w.finish(d.transaction([]*wire.TxOut{out}), d)
+}
+
+// draft checks what the caller wants.
+func (w *Wallet) draft(outs []*wire.TxOut, rate chain.FeePerKw, opt Options) (*draft, error) {
+	if rate < chain.FeerateFloor || rate > chain.FeerateCeiling {
+		return nil, fmt.Errorf("feerate %d sat/kw not between %d and %d", rate, chain.FeerateFloor, chain.FeerateCeiling)
+	}
+	if opt.Change >= kinds {
+		return nil, fmt.Errorf("change of unknown %v", opt.Change)
+	}
+	if opt.Extra < 0 || opt.Extra > btcutil.MaxSatoshi || opt.Reserve < 0 || opt.Reserve > btcutil.MaxSatoshi {
+		return nil, fmt.Errorf("extra fee %d sat or reserve %d sat is no amount", int64(opt.Extra), int64(opt.Reserve))
+	}
+	d := &draft{rate: rate, opt: opt, change: w.changeScript(opt.Change), outputs: opt.Extra}
+	for i, out := range outs {
+		if err := txrules.CheckOutput(out, txrules.DefaultRelayFeePerKb); err != nil {
+			return nil, fmt.Errorf("output %d of %d sat: %w", i, out.Value, err)
+		}
+		if d.outputs += btcutil.Amount(out.Value); d.outputs > btcutil.MaxSatoshi {
+			return nil, errors.New("outputs exceed all bitcoin there is")
+		}
+		d.outs = append(d.outs, wire.NewTxOut(out.Value, slices.Clone(out.PkScript)))
+	}
+	for _, in := range opt.Inputs {
+		d.inputs += btcutil.Amount(in.Prev.Value)
+	}
+	return d, nil
+}
+
+// candidates are the coins that may be spent, in the order in which they are taken: those of the replaced transaction, then confirmed ones, then
+// change; the largest first. Coins that cost more than they bring are left out.
+func (w *Wallet) candidates(d *draft) []Coin {
+	again := make(map[wire.OutPoint]bool)
+	var made chainhash.Hash
+	if old := d.opt.Replaces; old != nil {
+		made = old.TxHash()
+		for _, in := range old.TxIn {
+			again[in.PreviousOutPoint] = true
+		}
+	}
+	rank := func(c Coin) int {
+		switch {
+		case again[c.Out]:
+			return 0
+		case c.Height != 0:
+			return 1
+		default:
+			return 2
+		}
+	}
+	list := slices.DeleteFunc(w.Coins(), func(c Coin) bool {
+		switch {
+		case c.Immature || c.Out.Hash == made:
+			return true
+		case again[c.Out]:
+			return false
+		case c.Height == 0 && !(c.OwnChange && d.opt.Unconfirmed):
+			return true
+		}
+		return c.Locked || int64(c.Value) <= d.rate.Fee(c.Kind.inputWeight())
+	})
+	slices.SortFunc(list, func(a, b Coin) int {
+		return cmp.Or(rank(a)-rank(b), cmp.Compare(b.Value, a.Value), compareOut(a.Out, b.Out))
+	})
+	return list
+}
+
+// choose takes coins until outputs, fee and reserve are met.
+func (w *Wallet) choose(d *draft) error {
+	candidates := w.candidates(d)
+	var left btcutil.Amount // in coins not taken
+	for _, c := range candidates {
+		left += c.Value
+	}
+	forced := 0
+	if old := d.opt.Replaces; old != nil {
+		for _, in := range old.TxIn {
+			if slices.ContainsFunc(candidates, func(c Coin) bool { return c.Out == in.PreviousOutPoint }) {
+				forced++
+			}
+		}
+	}
+	for i, c := range candidates {
+		if i >= forced && d.enough(left) {
+			break
+		}
+		d.take(c)
+		left -= c.Value
+	}
+	if !d.enough(left) {
+		return d.insufficient()
+	}
+	return nil
+}
+
+func (d *draft) take(c Coin) {
+	d.coins = append(d.coins, c)
+	d.inputs += c.Value
+}
+
+// enough says that the inputs pay for outputs and fee, and that what remains with the left coins is the reserve.
+func (d *draft) enough(left btcutil.Amount) bool {
+	change := d.rest(true)
+	if change < d.opt.Change.dust() {
+		change = 0
+	}
+	if change == 0 && (len(d.outs) == 0 || d.rest(false) < 0) {
+		return false
+	}
+	return left+change >= d.opt.Reserve
+}
+
+// rest is what the inputs leave after outputs and fee, the fee with a change output or without one.
+func (d *draft) rest(change bool) btcutil.Amount {
+	return d.inputs - d.outputs - btcutil.Amount(d.rate.Fee(d.weight(change)))
+}
+
+// weight is an upper bound of the weight of the signed transaction.
+func (d *draft) weight(change bool) int64 {
+	ins, outs := len(d.coins)+len(d.opt.Inputs), len(d.outs)
+	size := 8 + txsizes.SumOutputSerializeSizes(d.outs)
+	if change {
+		size += wire.NewTxOut(0, d.change).SerializeSize()
+		outs++
+	}
+	size += wire.VarIntSerializeSize(uint64(ins)) + wire.VarIntSerializeSize(uint64(outs))
+	weight := int64(4*size + 2) // marker and flag
+	for _, c := range d.coins {
+		weight += c.Kind.inputWeight()
+	}
+	for _, in := range d.opt.Inputs {
+		weight += 4*(32+4+1+4) + in.Witness
+	}
+	return weight
+}
+
+func (d *draft) insufficient() error {
+	return &InsufficientError{
+		Need:      d.outputs + d.opt.Reserve,
+		Fee:       btcutil.Amount(d.rate.Fee(d.weight(true))),
+		Available: d.inputs,
+	}
+}
+
+// transaction is the draft, unsigned, with these outputs.
+func (d *draft) transaction(outs []*wire.TxOut) *wire.MsgTx {
+	tx := wire.NewMsgTx(2)
+	for _, in := range d.opt.Inputs {
+		tx.AddTxIn(&wire.TxIn{PreviousOutPoint: in.Out, Sequence: in.Sequence})
+	}
+	for _, c := range d.coins {
+		tx.AddTxIn(&wire.TxIn{PreviousOutPoint: c.Out, Sequence: replaceable})
+	}
+	tx.TxOut = outs
+	return tx
+}
+
+// finish adds change, signs, and enters the transaction in the books.
+func (w *Wallet) finish(tx *wire.MsgTx, d *draft) (*wire.MsgTx, []Row, error) {
+	if err := w.complete(tx, d); err != nil {
+		return nil, nil, err
+	}
+	prev := make([]*wire.TxOut, 0, len(tx.TxIn))
+	for _, in := range d.opt.Inputs {
+		prev = append(prev, in.Prev)
+	}
+	for _, c := range d.coins {
+		prev = append(prev, wire.NewTxOut(int64(c.Value), c.Script))
+	}
+	for i := range d.coins {
+		if err := w.sign(tx, len(d.opt.Inputs)+i, prev); err != nil {
+			return nil, nil, err
+		}
+	}
+	return tx, w.enter(tx, d.opt), nil
+}
+
+// complete adds the change output if it is worth one, and checks the weight.
+func (w *Wallet) complete(tx *wire.MsgTx, d *draft) error {
+	withChange := false
+	if change := d.rest(true); w.Owns(d.change) && change >= d.opt.Change.dust() {
+		tx.AddTxOut(wire.NewTxOut(int64(change), slices.Clone(d.change)))
+		withChange = true
+	}
+	if weight := d.weight(withChange); weight > maxWeight {
+		return fmt.Errorf("transaction weight %d above maximum %d: %d inputs", weight, maxWeight, len(tx.TxIn))
+	}
+	return nil
+}
+
+// enter makes tx pending, in place of the one it replaces.
+func (w *Wallet) enter(tx *wire.MsgTx, opt Options) []Row {
+	if opt.Replaces != nil {
+		w.release(opt.Replaces.TxHash())
+	}
+	txid := tx.TxHash()
+	w.pending[txid] = &pending{tx: tx.Copy(), own: true, publish: opt.Publish}
+	w.touchPending(txid)
+	return w.rows()
+}
