@@ -1,6 +1,7 @@
 package rod
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -60,7 +61,7 @@ func LoadMailbox(cfg MailboxConfig, rows ...Row) (*Mailbox, error) {
 		m.seq = max(m.seq, l.Seq)
 	}
 	for _, ls := range m.letters {
-		slices.SortFunc(ls, func(a, b Letter) int { return int(a.Seq) - int(b.Seq) })
+		slices.SortFunc(ls, func(a, b Letter) int { return cmp.Compare(a.Seq, b.Seq) })
 	}
 	return m, nil
 }
