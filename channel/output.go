@@ -43,7 +43,12 @@ type Notice interface{ notice() }
 
 // Committed says that the addition of an HTLC the peer offered is irrevocably committed (stage 5). Sent once per
 // life of the process; after a restart forward.Rebuild finds it in the rows instead.
-type Committed struct{ HTLC HTLC }
+type Committed struct {
+	HTLC HTLC
+	// TooMuchDust: it exceeds max_dust_htlc_exposure_msat and is to be failed (BOLT 2 "Bounding exposure to trimmed
+	// in-flight HTLCs"), its preimage not to be revealed.
+	TooMuchDust bool
+}
 
 // Resolved says how an HTLC we offered ended. A Fulfill comes as soon as the preimage is known, a failure only when
 // the removal is irrevocably committed or can never be claimed on chain. Each HTLC gives exactly one.
@@ -125,3 +130,18 @@ func (OnChain) notice()      {}
 func (Closed) notice()       {}
 func (Abandoned) notice()    {}
 func (Violated) notice()     {}
+
+// Declined says that a command other than Add was not possible; the channel is unchanged. Err is a *Refusal.
+type Declined struct {
+	Event Event
+	Err   error
+}
+
+// PeerSaid carries the text of a warning, or of an error (Fatal), made printable. For logs.
+type PeerSaid struct {
+	Text  string
+	Fatal bool
+}
+
+func (Declined) notice() {}
+func (PeerSaid) notice() {}

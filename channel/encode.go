@@ -1,0 +1,308 @@
+package channel
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+
+	"lightningrod/chain"
+	"lightningrod/channel/commitment"
+
+	"github.com/btcsuite/btcd/wire"
+	"github.com/lightningnetwork/lnd/lnwire"
+)
+
+// Encode is the State as the row core: canonical, so that equal states have equal bytes. Updates at Proposed are left
+// out, as after Disconnected; ids on disk count only what was signed for. HTLC bodies have rows of their own.
+func (s *State) Encode() []byte {
+	var w encoder
+	w.grow(1200 + 64*len(s.localHTLCSigs) + 80*(len(s.offered)+len(s.received)))
+	w.b = append(w.b, encodingVersion)
+	w.params(&s.params)
+	w.limits(&s.local)
+	w.limits(&s.remote)
+	w.basePoints(&s.theirs)
+	w.uint8(uint8(s.phase))
+	w.bools(s.announce, s.scidAlias, s.awaiting, s.revokedLast, s.readySent, s.readyReceived, s.readied, s.deep, s.shutdownWanted, s.shutdownSent)
+	w.uint32(s.minDepth)
+	w.uint64(uint64(s.capacity))
+	w.outPoint(s.funding)
+	w.tx(s.fundingTx)
+	w.uint64(uint64(s.balanceLocal))
+	w.uint64(uint64(s.balanceRemote))
+	w.offered(s.offered, s.nextOffered)
+	w.received(s.received, s.nextReceived)
+	w.fees(s.fees)
+	w.uint64(s.localNumber)
+	w.sig(s.localSig)
+	w.uint16(uint16(len(s.localHTLCSigs)))
+	for _, sig := range s.localHTLCSigs {
+		w.sig(sig)
+	}
+	w.uint64(s.remoteNumber)
+	w.array(s.remotePrev[:])
+	w.array(s.remotePoint[:])
+	w.array(s.remoteNext[:])
+	w.bytes(s.secrets.Encode())
+	w.uint32(uint32(s.signedRefs))
+	for _, r := range s.sent[:s.signedRefs] {
+		w.uint8(uint8(r.kind))
+		w.uint64(r.id)
+	}
+	w.uint64(s.remoteAlias.ToUint64())
+	w.uint32(s.height)
+	w.array(s.block[:])
+	w.uint32(s.confirmed)
+	w.uint32(s.txIndex)
+	w.bytes(s.upfront)
+	w.bytes(s.localScript)
+	w.bytes(s.remoteScript)
+	w.uint32(uint32(s.closeRate))
+	w.end(&s.end)
+	return w.b
+}
+
+// Restore is the channel after a restart: as after Disconnected. bodies are the HTLC rows; those we offered have an
+// Origin. The Output asks for every watch and publish that is still needed.
+func Restore(core []byte, bodies []HTLC) (*State, Output, error) {
+	c := &cursor{b: core}
+	s := &State{opening: openFunded, lastFee: -1}
+	c.version()
+	c.params(&s.params)
+	c.limits(&s.local)
+	c.limits(&s.remote)
+	c.basePoints(&s.theirs)
+	if s.phase = Phase(c.uint8()); s.phase >= PhaseClosed {
+		c.fail("phase %d", s.phase)
+	}
+	c.bools(&s.announce, &s.scidAlias, &s.awaiting, &s.revokedLast, &s.readySent, &s.readyReceived, &s.readied, &s.deep, &s.shutdownWanted, &s.shutdownSent)
+	s.minDepth = c.uint32()
+	s.capacity = c.sat()
+	s.funding = c.outPoint()
+	s.fundingTx = c.tx()
+	s.balanceLocal, s.balanceRemote = c.msat(), c.msat()
+	s.offered, s.nextOffered = c.offered(), c.uint64()
+	s.received, s.nextReceived = c.received(), c.uint64()
+	s.fees = c.fees()
+	s.localNumber = c.uint64()
+	s.localSig = c.sig()
+	s.localHTLCSigs = c.sigs()
+	s.remoteNumber = c.uint64()
+	s.remotePrev, s.remotePoint, s.remoteNext = c.point(true), c.point(false), c.point(true)
+	s.secrets = c.secrets()
+	s.sent = c.refs()
+	s.signedRefs = len(s.sent)
+	s.remoteAlias = lnwire.NewShortChanIDFromInt(c.uint64())
+	s.height = c.uint32()
+	c.array(s.block[:])
+	s.confirmed, s.txIndex = c.uint32(), c.uint32()
+	s.upfront, s.localScript, s.remoteScript = c.bytes(), c.bytes(), c.bytes()
+	s.closeRate = chain.FeePerKw(c.uint32())
+	c.endOf(&s.end)
+	if err := c.end(); err != nil {
+		return nil, Output{}, fmt.Errorf("channel: %w", err)
+	}
+	if err := s.attach(bodies); err != nil {
+		return nil, Output{}, fmt.Errorf("channel %d: %w", s.params.ID, err)
+	}
+	s.channelID = lnwire.NewChanIDFromOutPoint(s.funding)
+	s.obscure = s.obscureFactor()
+	if err := s.plausible(); err != nil {
+		return nil, Output{}, fmt.Errorf("channel %d: %w", s.params.ID, err)
+	}
+	return s, Output{Chain: s.watches()}, nil
+}
+
+// attach gives every HTLC its body.
+func (s *State) attach(bodies []HTLC) error {
+	for i := range bodies {
+		hs := s.received
+		if bodies[i].Origin != nil {
+			hs = s.offered
+		}
+		j := find(hs, bodies[i].Key.HTLC)
+		switch {
+		case j < 0:
+			return fmt.Errorf("a body of htlc %d, which does not exist", bodies[i].Key.HTLC)
+		case hs[j].Hash != [32]byte{} || hs[j].Amount != 0:
+			return fmt.Errorf("two bodies of htlc %d", bodies[i].Key.HTLC)
+		case bodies[i].Key.Channel != s.params.ID:
+			return fmt.Errorf("a body of htlc %d of channel %d", bodies[i].Key.HTLC, bodies[i].Key.Channel)
+		case bodies[i].Amount == 0 || bodies[i].Amount > maxMoney*1000:
+			return fmt.Errorf("amount %d of htlc %d", uint64(bodies[i].Amount), bodies[i].Key.HTLC)
+		}
+		hs[j].HTLC = &bodies[i]
+	}
+	for _, hs := range [][]htlc{s.offered, s.received} {
+		for _, h := range hs {
+			if h.Amount == 0 {
+				return fmt.Errorf("no body of htlc %d", h.Key.HTLC)
+			}
+		}
+	}
+	return nil
+}
+
+// plausible checks what the fields must be to each other. What it lets through cannot make Apply panic by itself.
+func (s *State) plausible() error {
+	if s.capacity == 0 {
+		return fmt.Errorf("no capacity")
+	}
+	if err := s.Invariants(); err != nil {
+		return err
+	}
+	switch {
+	case s.awaiting && s.remoteNumber == 0:
+		return fmt.Errorf("awaits the revocation of nothing")
+	case s.awaiting != (s.remotePrev != commitment.PubKey{}):
+		return fmt.Errorf("the point before does not fit")
+	case s.secrets.Next() != s.remoteNumber-b2u(s.awaiting):
+		return fmt.Errorf("%d secrets for commitment %d", s.secrets.Next(), s.remoteNumber)
+	case s.localNumber > commitment.MaxNumber-2 || s.remoteNumber > commitment.MaxNumber-2:
+		return fmt.Errorf("commitment numbers %d and %d", s.localNumber, s.remoteNumber)
+	case s.phase == PhaseClosing != (s.end.kind != endNone):
+		return fmt.Errorf("phase %v with end %d", s.phase, s.end.kind)
+	case s.shutdownSent && len(s.localScript) == 0:
+		return fmt.Errorf("shutdown without a script")
+	}
+	for _, r := range s.sent {
+		if r.kind == refAdd && find(s.offered, r.id) < 0 || r.kind == refRemove && find(s.received, r.id) < 0 {
+			return fmt.Errorf("sent update of htlc %d, which does not exist", r.id)
+		}
+	}
+	return nil
+}
+
+func b2u(b bool) uint64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// encoder appends.
+type encoder struct{ b []byte }
+
+func (w *encoder) grow(n int)       { w.b = make([]byte, 0, n) }
+func (w *encoder) uint8(v uint8)    { w.b = append(w.b, v) }
+func (w *encoder) uint16(v uint16)  { w.b = binary.BigEndian.AppendUint16(w.b, v) }
+func (w *encoder) uint32(v uint32)  { w.b = binary.BigEndian.AppendUint32(w.b, v) }
+func (w *encoder) uint64(v uint64)  { w.b = binary.BigEndian.AppendUint64(w.b, v) }
+func (w *encoder) array(v []byte)   { w.b = append(w.b, v...) }
+func (w *encoder) bytes(v []byte)   { w.b = appendBytes(w.b, v) }
+func (w *encoder) sig(s lnwire.Sig) { w.b = append(w.b, s.RawBytes()...) }
+
+func (w *encoder) bools(vs ...bool) {
+	for _, v := range vs {
+		w.b = appendBool(w.b, v)
+	}
+}
+
+func (c *cursor) bools(vs ...*bool) {
+	for _, v := range vs {
+		*v = c.bool()
+	}
+}
+
+func (c *cursor) sig() lnwire.Sig {
+	var raw [64]byte
+	c.array(raw[:])
+	s, _ := lnwire.NewSigFromWireECDSA(raw[:]) // fails only on another length
+	return s
+}
+
+func (c *cursor) sigs() []lnwire.Sig {
+	n := int(c.uint16())
+	if n*64 > len(c.b) {
+		c.fail("%d signatures in %d bytes", n, len(c.b))
+	}
+	if c.err != nil || n == 0 {
+		return nil
+	}
+	sigs := make([]lnwire.Sig, n)
+	for i := range sigs {
+		sigs[i] = c.sig()
+	}
+	return sigs
+}
+
+// point reads a public key; zero, where there may be none.
+func (c *cursor) point(maybe bool) (k commitment.PubKey) {
+	c.array(k[:])
+	if c.err == nil && !(maybe && k == commitment.PubKey{}) {
+		if err := commitment.CheckPubKey(k); err != nil {
+			c.fail("%v", err)
+		}
+	}
+	return k
+}
+
+func (c *cursor) secrets() commitment.SecretStore {
+	raw := c.bytes()
+	if c.err != nil {
+		return commitment.SecretStore{}
+	}
+	s, err := commitment.DecodeSecretStore(raw)
+	if err != nil {
+		c.fail("%v", err)
+	}
+	return s
+}
+
+func (c *cursor) refs() []ref {
+	n := int(c.uint32())
+	if n < 0 || n*9 > len(c.b) {
+		c.fail("%d updates in %d bytes", n, len(c.b))
+	}
+	if c.err != nil || n == 0 {
+		return nil
+	}
+	refs := make([]ref, n)
+	for i := range refs {
+		refs[i] = ref{refKind(c.uint8()), c.uint64()}
+		if refs[i].kind < refAdd || refs[i].kind > refFee {
+			c.fail("update of kind %d", refs[i].kind)
+		}
+	}
+	return refs
+}
+
+func (w *encoder) outPoint(o wire.OutPoint) {
+	w.array(o.Hash[:])
+	w.uint32(o.Index)
+}
+
+func (c *cursor) outPoint() (o wire.OutPoint) {
+	c.array(o.Hash[:])
+	o.Index = c.uint32()
+	return o
+}
+
+func (w *encoder) tx(tx *wire.MsgTx) {
+	if tx == nil {
+		w.uint32(0)
+		return
+	}
+	var buf bytes.Buffer
+	_ = tx.Serialize(&buf) // a buffer does not fail
+	w.bytes(buf.Bytes())
+}
+
+func (c *cursor) tx() *wire.MsgTx {
+	raw := c.bytes()
+	if len(raw) == 0 {
+		return nil
+	}
+	tx := new(wire.MsgTx)
+	r := bytes.NewReader(raw)
+	if err := tx.Deserialize(r); err != nil || r.Len() != 0 {
+		c.fail("transaction does not parse")
+		return nil
+	}
+	var again bytes.Buffer
+	if _ = tx.Serialize(&again); !bytes.Equal(again.Bytes(), raw) {
+		c.fail("transaction is not canonical")
+		return nil
+	}
+	return tx
+}

@@ -1,0 +1,262 @@
+package channel
+
+import (
+	"lightningrod/chain"
+	"lightningrod/channel/commitment"
+
+	"github.com/lightningnetwork/lnd/lnwire"
+)
+
+func (w *encoder) params(p *Params) {
+	w.uint64(uint64(p.ID))
+	w.array(p.Local[:])
+	w.array(p.Remote[:])
+	w.bools(p.Opener, p.Announce)
+	w.limits(&p.Limits)
+	w.basePoints(&p.BasePoints)
+	w.uint64(p.Alias.ToUint64())
+	w.bytes(p.ShutdownScript)
+	w.array(p.TempID[:])
+	w.array(p.ChainHash[:])
+	w.uint32(p.MinDepth)
+	w.uint32(p.Height)
+	w.array(p.Block[:])
+	w.uint16(p.MaxToSelfDelay)
+	w.uint64(uint64(p.MinCapacity))
+	w.uint64(uint64(p.MaxCapacity))
+	w.uint32(uint32(p.MinFeePerKw))
+	w.uint32(uint32(p.MaxFeePerKw))
+	w.uint64(uint64(p.MaxDustExposure))
+	w.uint32(p.Grace)
+	w.uint32(p.FulfillMargin)
+}
+
+func (c *cursor) params(p *Params) {
+	p.ID = ID(c.uint64())
+	c.array(p.Local[:])
+	c.array(p.Remote[:])
+	c.bools(&p.Opener, &p.Announce)
+	c.limits(&p.Limits)
+	c.basePoints(&p.BasePoints)
+	p.Alias = lnwire.NewShortChanIDFromInt(c.uint64())
+	p.ShutdownScript = c.bytes()
+	c.array(p.TempID[:])
+	c.array(p.ChainHash[:])
+	p.MinDepth, p.Height = c.uint32(), c.uint32()
+	c.array(p.Block[:])
+	p.MaxToSelfDelay = c.uint16()
+	p.MinCapacity, p.MaxCapacity = c.sat(), c.sat()
+	p.MinFeePerKw, p.MaxFeePerKw = chain.FeePerKw(c.uint32()), chain.FeePerKw(c.uint32())
+	p.MaxDustExposure = c.msat()
+	p.Grace, p.FulfillMargin = c.uint32(), c.uint32()
+}
+
+func (w *encoder) limits(l *Limits) {
+	w.uint64(uint64(l.DustLimit))
+	w.uint64(uint64(l.MaxInFlight))
+	w.uint64(uint64(l.Reserve))
+	w.uint64(uint64(l.HTLCMinimum))
+	w.uint16(l.ToSelfDelay)
+	w.uint16(l.MaxAcceptedHTLCs)
+}
+
+func (c *cursor) limits(l *Limits) {
+	l.DustLimit, l.MaxInFlight, l.Reserve, l.HTLCMinimum = c.sat(), c.msat(), c.sat(), c.msat()
+	l.ToSelfDelay, l.MaxAcceptedHTLCs = c.uint16(), c.uint16()
+}
+
+func (w *encoder) basePoints(b *commitment.BasePoints) {
+	for _, k := range []*commitment.PubKey{&b.Funding, &b.Revocation, &b.Payment, &b.DelayedPayment, &b.HTLC} {
+		w.array(k[:])
+	}
+}
+
+func (c *cursor) basePoints(b *commitment.BasePoints) {
+	for _, k := range []*commitment.PubKey{&b.Funding, &b.Revocation, &b.Payment, &b.DelayedPayment, &b.HTLC} {
+		*k = c.point(false)
+	}
+}
+
+// offered writes the HTLCs we offered, as they will be once the unsigned is forgotten.
+func (w *encoder) offered(hs []htlc, next uint64) {
+	n := len(hs)
+	for n > 0 && hs[n-1].add == Proposed {
+		n--
+		next--
+	}
+	w.uint16(uint16(n))
+	for _, h := range hs[:n] {
+		remove, outcome := h.remove, h.outcome
+		if remove <= Proposed {
+			remove, outcome = 0, nil
+		}
+		w.uint64(h.Key.HTLC)
+		w.uint8(uint8(h.add))
+		w.uint8(uint8(remove))
+		w.b = appendOutcome(w.b, outcome)
+		w.bools(h.resolved, h.preimage != nil)
+		if h.preimage != nil {
+			w.array(h.preimage[:])
+		}
+	}
+	w.uint64(next)
+}
+
+// htlc reads the part that both directions have.
+func (c *cursor) htlc() htlc {
+	h := htlc{HTLC: &HTLC{Key: Key{HTLC: c.uint64()}}}
+	h.add, h.remove = Stage(c.uint8()), Stage(c.uint8())
+	h.outcome = c.outcome()
+	if h.add < Signed || h.add > Irrevocable || h.remove == Proposed || h.remove >= Irrevocable {
+		c.fail("htlc %d at stage %d, removal %d", h.Key.HTLC, h.add, h.remove)
+	}
+	return h
+}
+
+// htlcSize is the least an HTLC takes.
+const htlcSize = 8 + 1 + 1 + 1
+
+func (c *cursor) htlcs() []htlc {
+	n := int(c.uint16())
+	if n > maxHTLCs+1 || n*htlcSize > len(c.b) {
+		c.fail("%d htlcs in %d bytes", n, len(c.b))
+	}
+	if c.err != nil || n == 0 {
+		return nil
+	}
+	return make([]htlc, n)
+}
+
+func (c *cursor) offered() []htlc {
+	hs := c.htlcs()
+	for i := range hs {
+		h := c.htlc()
+		var known bool
+		c.bools(&h.resolved, &known)
+		if known {
+			h.preimage = new([32]byte)
+			c.array(h.preimage[:])
+		}
+		if (h.remove == 0) != (h.outcome == nil) || known && !h.resolved {
+			c.fail("offered htlc %d: outcome does not fit its stage", h.Key.HTLC)
+		}
+		hs[i] = h
+	}
+	return hs
+}
+
+// received writes the HTLCs the peer offered. What Settle told is kept even if its removal was not signed for.
+func (w *encoder) received(hs []htlc, next uint64) {
+	n := len(hs)
+	for n > 0 && hs[n-1].add == Proposed {
+		n--
+		next--
+	}
+	w.uint16(uint16(n))
+	for _, h := range hs[:n] {
+		remove := h.remove
+		if remove == Proposed {
+			remove = 0
+		}
+		w.uint64(h.Key.HTLC)
+		w.uint8(uint8(h.add))
+		w.uint8(uint8(remove))
+		w.b = appendOutcome(w.b, h.outcome)
+	}
+	w.uint64(next)
+}
+
+func (c *cursor) received() []htlc {
+	hs := c.htlcs()
+	for i := range hs {
+		h := c.htlc()
+		if h.outcome == nil && h.remove != 0 || h.outcome != nil && h.add != Irrevocable {
+			c.fail("received htlc %d: outcome does not fit its stage", h.Key.HTLC)
+		}
+		hs[i] = h
+	}
+	return hs
+}
+
+func (w *encoder) fees(fs []fee) {
+	n := len(fs)
+	for n > 0 && fs[n-1].stage == Proposed {
+		n--
+	}
+	w.uint8(uint8(n))
+	for _, f := range fs[:n] {
+		w.uint32(uint32(f.rate))
+		w.uint8(uint8(f.stage))
+	}
+}
+
+func (c *cursor) fees() []fee {
+	n := int(c.uint8())
+	var fs []fee
+	for i := 0; i < n && c.err == nil; i++ {
+		f := fee{rate: chain.FeePerKw(c.uint32()), stage: Stage(c.uint8())}
+		if f.stage < Signed || f.stage > Irrevocable || (i == 0) != (f.stage == Irrevocable) || i > 1 && f.stage > fs[i-1].stage {
+			c.fail("fee rate %d at stage %d", f.rate, f.stage)
+		}
+		fs = append(fs, f)
+	}
+	return fs
+}
+
+func (w *encoder) end(e *end) {
+	w.uint8(uint8(e.kind))
+	w.bytes([]byte(e.reason))
+	w.tx(e.tx)
+	w.uint64(uint64(e.fee))
+	w.bools(e.late, e.spend != nil)
+	if e.spend == nil {
+		return
+	}
+	sp := e.spend
+	w.tx(sp.tx)
+	w.uint32(sp.height)
+	w.uint8(uint8(sp.owner))
+	w.uint64(sp.number)
+	w.uint16(uint16(len(sp.outputs)))
+	for _, o := range sp.outputs {
+		w.uint32(o.index)
+		w.uint8(uint8(o.kind))
+		w.uint64(uint64(o.amount))
+		w.uint64(o.htlc)
+		w.uint32(o.spent)
+		w.array(o.by[:])
+		w.uint32(uint32(o.rate))
+	}
+}
+
+func (c *cursor) endOf(e *end) {
+	if e.kind = endKind(c.uint8()); e.kind > endRemote {
+		c.fail("end %d", e.kind)
+	}
+	e.reason = string(c.bytes())
+	e.tx = c.tx()
+	e.fee = c.sat()
+	var spent bool
+	c.bools(&e.late, &spent)
+	if publishes := e.kind == endMutual || e.kind == endLocal; publishes != (e.tx != nil) {
+		c.fail("end %d does not fit its transaction", e.kind)
+	}
+	if c.err != nil || !spent {
+		return
+	}
+	sp := &spend{tx: c.tx(), height: c.uint32(), owner: owner(c.uint8()), number: c.uint64()}
+	if sp.tx == nil || sp.owner > ownerFuture || sp.height == 0 || e.kind == endNone {
+		c.fail("bad spend of the funding output")
+	}
+	n := int(c.uint16())
+	for i := 0; i < n && c.err == nil; i++ {
+		o := chainOutput{index: c.uint32(), kind: outputKind(c.uint8()), amount: c.sat(), htlc: c.uint64(), spent: c.uint32()}
+		c.array(o.by[:])
+		o.rate = chain.FeePerKw(c.uint32())
+		if c.err == nil && (o.kind > outputUnknown || int64(o.index) >= int64(len(sp.tx.TxOut))) {
+			c.fail("output %d of kind %d", o.index, o.kind)
+		}
+		sp.outputs = append(sp.outputs, o)
+	}
+	e.spend = sp
+}

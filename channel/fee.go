@@ -1,0 +1,58 @@
+package channel
+
+import (
+	"lightningrod/chain"
+
+	"github.com/lightningnetwork/lnd/lnwire"
+)
+
+const boltFee = `BOLT 2 "Updating Fees"`
+
+// updateFee proposes a fee rate. BOLT 2 "Updating Fees", the sending node.
+func (t *turn) updateFee(rate chain.FeePerKw) error {
+	switch {
+	case !t.params.Opener:
+		return refuse(ReasonNotOpener, "the peer opened the channel")
+	case !t.canUpdate() || t.phase == PhaseShutdown && len(t.offered)+len(t.received) == 0:
+		return refuse(ReasonNotUsable, "channel is %v", t.status())
+	case rate < t.params.MinFeePerKw || rate > t.params.MaxFeePerKw:
+		return refuse(ReasonFeeRate, "feerate_per_kw %d not in %d..%d", rate, t.params.MinFeePerKw, t.params.MaxFeePerKw)
+	case rate == t.fees[len(t.fees)-1].rate:
+		return nil
+	}
+	for _, c := range []struct {
+		view view
+		dust int64
+	}{{viewRemoteNext, t.remote.DustLimit}, {viewLocalAll, t.local.DustLimit}} {
+		ld := t.load(c.view, c.dust)
+		if left := room(ld.local, t.remote.Reserve, true, rate, ld.outputs); left < 0 {
+			return refuse(ReasonBalance, "feerate_per_kw %d is %d msat more than we can pay", rate, -left)
+		}
+	}
+	t.fees = append(t.fees, fee{rate: rate, stage: Proposed})
+	t.sent = append(t.sent, ref{refFee, uint64(rate)})
+	t.send(lnwire.NewUpdateFee(t.channelID, uint32(rate)))
+	return nil
+}
+
+// receiveFee: BOLT 2 "Updating Fees", the receiving node.
+func (t *turn) receiveFee(m *lnwire.UpdateFee) error {
+	rate := chain.FeePerKw(m.FeePerKw)
+	if t.params.Opener {
+		return violation(boltFee, "update_fee from the side that does not pay")
+	}
+	if rate < t.params.MinFeePerKw || rate > t.params.MaxFeePerKw {
+		return violation(boltFee, "feerate_per_kw %d not in %d..%d", rate, t.params.MinFeePerKw, t.params.MaxFeePerKw)
+	}
+	next := t.load(viewLocalNext, t.local.DustLimit)
+	if left := room(next.remote, t.local.Reserve, true, rate, next.outputs); left < 0 {
+		return violation(boltFee, "feerate_per_kw %d is %d msat more than the sender can pay", rate, -left)
+	}
+	// Several unsigned update_fee are one: the last counts. It also bounds the list.
+	if last := len(t.fees) - 1; last > 0 && t.fees[last].stage == Proposed {
+		t.fees[last].rate = rate
+		return nil
+	}
+	t.fees = append(t.fees, fee{rate: rate, stage: Proposed})
+	return nil
+}
