@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/lightningnetwork/lnd/input"
 	"github.com/lightningnetwork/lnd/lnwire"
 )
 
@@ -73,17 +74,42 @@ func BenchmarkVerify(b *testing.B) {
 				}
 			}
 		})
+		b.Run(fmt.Sprintf("htlcs=%d/btcec", n), func(b *testing.B) {
+			w, _, c, script := benchCommitment(b, n)
+			jobs, err := c.VerifyJobs(script, SignAll(c.SignJobs(script), &w.other))
+			if err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				for i := range jobs {
+					if !referenceVerify(&jobs[i]) {
+						b.Fatal("signatures do not hold")
+					}
+				}
+			}
+		})
 	}
 }
 
 func BenchmarkDeriveKeys(b *testing.B) {
 	w := newWorld(b, seeded(1))
 	owner, other := w.owner.BasePoints(), w.other.BasePoints()
-	for b.Loop() {
-		if _, err := DeriveKeys(w.keys.PerCommitmentPoint, owner, other); err != nil {
-			b.Fatal(err)
+	b.Run("all", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := DeriveKeys(w.keys.PerCommitmentPoint, owner, other); err != nil {
+				b.Fatal(err)
+			}
 		}
-	}
+	})
+	b.Run("all/lnd", func(b *testing.B) {
+		for b.Loop() {
+			point := parse(b, w.keys.PerCommitmentPoint)
+			input.DeriveRevocationPubkey(parse(b, other.Revocation), point).SerializeCompressed()
+			for _, base := range []PubKey{owner.DelayedPayment, owner.HTLC, other.HTLC} {
+				input.TweakPubKey(parse(b, base), point).SerializeCompressed()
+			}
+		}
+	})
 }
 
 func BenchmarkSecretStoreAdd(b *testing.B) {

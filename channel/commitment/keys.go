@@ -2,13 +2,10 @@ package commitment
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
 
 	"github.com/btcsuite/btcd/btcec/v2"
 )
-
-var errInfinity = errors.New("derived key is the point at infinity")
 
 // DeriveKeys derives the keys of the owner's commitment with the given per-commitment point.
 func DeriveKeys(point PubKey, owner, other BasePoints) (Keys, error) {
@@ -18,33 +15,51 @@ func DeriveKeys(point PubKey, owner, other BasePoints) (Keys, error) {
 		OwnerFunding:       owner.Funding,
 		OtherFunding:       other.Funding,
 	}
+	// One call, so that the four keys share one field inversion.
+	var points [4]btcec.JacobianPoint
+	var keys [4]PubKey
 	var err error
-	if k.Revocation, err = DeriveRevocationPubKey(other.Revocation, point); err != nil {
-		return Keys{}, fmt.Errorf("revocationpubkey: %w", err)
+	if points[0], err = revocationPoint(other.Revocation, point); err != nil {
+		return Keys{}, err
 	}
-	if k.OwnerDelayed, err = DerivePubKey(owner.DelayedPayment, point); err != nil {
-		return Keys{}, fmt.Errorf("local_delayedpubkey: %w", err)
+	for i, base := range []struct {
+		name string
+		key  PubKey
+	}{
+		{"delayed_payment_basepoint", owner.DelayedPayment},
+		{"htlc_basepoint of the owner", owner.HTLC},
+		{"htlc_basepoint of the other", other.HTLC},
+	} {
+		if points[1+i], err = tweakedPoint(base.key, point); err != nil {
+			return Keys{}, fmt.Errorf("%s: %w", base.name, err)
+		}
 	}
-	if k.OwnerHTLC, err = DerivePubKey(owner.HTLC, point); err != nil {
-		return Keys{}, fmt.Errorf("local_htlcpubkey: %w", err)
+	if err := compressAll(keys[:], points[:]); err != nil {
+		return Keys{}, err
 	}
-	if k.OtherHTLC, err = DerivePubKey(other.HTLC, point); err != nil {
-		return Keys{}, fmt.Errorf("remote_htlcpubkey: %w", err)
-	}
+	k.Revocation, k.OwnerDelayed, k.OwnerHTLC, k.OtherHTLC = keys[0], keys[1], keys[2], keys[3]
 	return k, nil
 }
 
 // DerivePubKey is BOLT 3 "Key Derivation": base + SHA256(point || base) * G.
 func DerivePubKey(base, point PubKey) (PubKey, error) {
-	b, err := parsePoint(base)
+	p, err := tweakedPoint(base, point)
 	if err != nil {
 		return PubKey{}, fmt.Errorf("basepoint: %w", err)
 	}
+	return compress(p)
+}
+
+func tweakedPoint(base, point PubKey) (sum btcec.JacobianPoint, err error) {
+	b, err := parsePoint(base)
+	if err != nil {
+		return sum, err
+	}
 	t := tweak(point, base)
-	var tg, sum btcec.JacobianPoint
+	var tg btcec.JacobianPoint
 	btcec.ScalarBaseMultNonConst(&t, &tg)
-	btcec.AddNonConst(&b, &tg, &sum)
-	return compress(&sum)
+	btcec.AddNonConst(&tg, &b, &sum)
+	return sum, nil
 }
 
 // DerivePrivKey is the private key of DerivePubKey.
@@ -60,20 +75,23 @@ func derivePrivKey(base *btcec.PrivateKey, basePoint, point PubKey) *btcec.Priva
 // DeriveRevocationPubKey is BOLT 3 "revocationpubkey Derivation":
 // base * SHA256(base || point) + point * SHA256(point || base). Neither side alone knows the private key.
 func DeriveRevocationPubKey(base, point PubKey) (PubKey, error) {
+	p, err := revocationPoint(base, point)
+	if err != nil {
+		return PubKey{}, err
+	}
+	return compress(p)
+}
+
+func revocationPoint(base, point PubKey) (sum btcec.JacobianPoint, err error) {
 	b, err := parsePoint(base)
 	if err != nil {
-		return PubKey{}, fmt.Errorf("revocation_basepoint: %w", err)
+		return sum, fmt.Errorf("revocation_basepoint: %w", err)
 	}
 	p, err := parsePoint(point)
 	if err != nil {
-		return PubKey{}, fmt.Errorf("per_commitment_point: %w", err)
+		return sum, fmt.Errorf("per_commitment_point: %w", err)
 	}
-	tb, tp := tweak(base, point), tweak(point, base)
-	var bb, pp, sum btcec.JacobianPoint
-	btcec.ScalarMultNonConst(&tb, &b, &bb)
-	btcec.ScalarMultNonConst(&tp, &p, &pp)
-	btcec.AddNonConst(&bb, &pp, &sum)
-	return compress(&sum)
+	return multiply([]term{{tweak(base, point), b}, {tweak(point, base), p}}), nil
 }
 
 // DeriveRevocationPrivKey is the private key of DeriveRevocationPubKey, from the revocation basepoint secret and the
@@ -100,19 +118,6 @@ func CheckPubKey(key PubKey) error {
 	return err
 }
 
-var errNotAPoint = errors.New("not a compressed point on the curve")
-
-// parsePoint does not know the point at infinity, unlike btcec.ParseJacobian, which reads it from 33 zero bytes.
-func parsePoint(k PubKey) (btcec.JacobianPoint, error) {
-	var p btcec.JacobianPoint
-	if k[0] != 2 && k[0] != 3 || p.X.SetByteSlice(k[1:]) || !btcec.DecompressY(&p.X, k[0] == 3, &p.Y) {
-		return btcec.JacobianPoint{}, errNotAPoint
-	}
-	p.Y.Normalize()
-	p.Z.SetInt(1)
-	return p, nil
-}
-
 // tweak is SHA256(a || b) as a scalar.
 func tweak(a, b PubKey) btcec.ModNScalar {
 	var buf [66]byte
@@ -128,16 +133,8 @@ func pubKey(key *btcec.PrivateKey) PubKey {
 	return PubKey(key.PubKey().SerializeCompressed())
 }
 
-func compress(p *btcec.JacobianPoint) (PubKey, error) {
-	if (p.X.IsZero() && p.Y.IsZero()) || p.Z.IsZero() {
-		return PubKey{}, errInfinity
-	}
-	p.ToAffine()
-	var k PubKey
-	k[0] = 2
-	if p.Y.IsOdd() {
-		k[0] = 3
-	}
-	p.X.PutBytesUnchecked(k[1:])
-	return k, nil
+func compress(p btcec.JacobianPoint) (PubKey, error) {
+	var k [1]PubKey
+	err := compressAll(k[:], []btcec.JacobianPoint{p})
+	return k[0], err
 }

@@ -209,53 +209,6 @@ func SignDigest(key *btcec.PrivateKey, digest [32]byte) lnwire.Sig {
 	return wireSig(ecdsa.Sign(key, digest[:]))
 }
 
-// Verify does the job: a valid low-S signature by the key.
-func (j *VerifyJob) Verify() bool {
-	key, err := btcec.ParsePubKey(j.Key[:])
-	if err != nil {
-		return false
-	}
-	return verify(key, j)
-}
-
-// VerifyAll says whether all jobs hold. Jobs in a row with the same key parse it once.
-func VerifyAll(jobs []VerifyJob) bool {
-	var key *btcec.PublicKey
-	for i := range jobs {
-		j := &jobs[i]
-		if i == 0 || j.Key != jobs[i-1].Key {
-			var err error
-			if key, err = btcec.ParsePubKey(j.Key[:]); err != nil {
-				return false
-			}
-		}
-		if !verify(key, j) {
-			return false
-		}
-	}
-	return true
-}
-
-func verify(key *btcec.PublicKey, j *VerifyJob) bool {
-	r, s, ok := scalars(&j.Sig)
-	return ok && ecdsa.NewSignature(&r, &s).Verify(j.Digest[:], key)
-}
-
-// LowS says whether s of a signature is at most half the group order, as bitcoin relays (BIP 146), and r and s are in
-// range at all.
-func LowS(sig lnwire.Sig) bool {
-	_, _, ok := scalars(&sig)
-	return ok
-}
-
-func scalars(sig *lnwire.Sig) (r, s btcec.ModNScalar, ok bool) {
-	raw := sig.RawBytes()
-	if r.SetByteSlice(raw[:32]) || s.SetByteSlice(raw[32:]) || r.IsZero() || s.IsZero() || s.IsOverHalfOrder() {
-		return r, s, false
-	}
-	return r, s, true
-}
-
 // WitnessSig is a signature as a witness item: DER and the hash type.
 func WitnessSig(sig lnwire.Sig, hashType txscript.SigHashType) []byte {
 	raw := sig.RawBytes()
