@@ -194,9 +194,10 @@ func (s script) hear(typ uint16) []byte {
 	return b[2:]
 }
 
-// end expects that the host hangs up.
+// end expects that the host hangs up, and does so too.
 func (s script) end() {
 	s.t.Helper()
+	defer s.Close()
 	b, err := s.Read()
 	var timeout net.Error
 	if err == nil || errors.As(err, &timeout) && timeout.Timeout() {
@@ -204,9 +205,9 @@ func (s script) end() {
 	}
 }
 
-// fakeClock stands still. Each wait shorter than an hour (those of pings are one) is handed to the test, which ends it.
+// fakeClock goes when told. Each wait shorter than an hour (those of pings are one) is handed to the test, which ends it.
 type fakeClock struct {
-	now   time.Time
+	now   atomic.Int64 // Unix nanoseconds
 	waits chan fakeWait
 }
 
@@ -215,9 +216,9 @@ type fakeWait struct {
 	fire chan time.Time
 }
 
-func newFakeClock() *fakeClock { return &fakeClock{time.Unix(1e9, 0), make(chan fakeWait, 100)} }
+func newFakeClock() *fakeClock { return &fakeClock{waits: make(chan fakeWait, 100)} }
 
-func (c *fakeClock) Now() time.Time { return c.now }
+func (c *fakeClock) Now() time.Time { return time.Unix(1e9, c.now.Load()) }
 func (c *fakeClock) After(d time.Duration) <-chan time.Time {
 	w := fakeWait{d, make(chan time.Time, 1)}
 	if d < time.Hour {

@@ -365,12 +365,12 @@ func TestKeep(t *testing.T) {
 
 func TestKeepAfterStableConnection(t *testing.T) {
 	clock := newFakeClock()
-	a := newHost(t, 1, func(c *Config) { c.Clock, c.StableAfter = clock, time.Nanosecond })
+	a := newHost(t, 1, func(c *Config) { c.Clock, c.StableAfter = clock, time.Minute })
 	b := newHost(t, 2)
 	a.Keep(b.ID(), b.addr)
 	for range 3 {
-		p := a.next(t, "connected").peer
-		p.since = p.since.Add(-time.Minute) // as if it had been made a minute ago
+		a.next(t, "connected")
+		clock.now.Add(int64(time.Minute))
 		b.next(t, "connected").peer.Close()
 		a.next(t, "disconnected")
 		b.next(t, "disconnected")
