@@ -150,11 +150,15 @@ func (p BlindedPath) Encode() ([]byte, error) {
 		size += 33 + 2 + len(hop.Data)
 	}
 	b := make([]byte, 0, size)
-	if s := p.FirstSCID; s != nil {
-		b = append(b, s.Direction&1)
-		b = binary.BigEndian.AppendUint64(b, s.ID.ToUint64())
-	} else {
+	switch s := p.FirstSCID; {
+	case s == nil && p.First == [33]byte{}:
+		return nil, errors.New("blinded_path without first_node_id")
+	case s == nil:
 		b = append(b, p.First[:]...)
+	case s.Direction > 1:
+		return nil, fmt.Errorf("first_node_id at end %d of a channel, maximum 1", s.Direction)
+	default:
+		b = binary.BigEndian.AppendUint64(append(b, s.Direction), s.ID.ToUint64())
 	}
 	b = append(b, p.PathKey[:]...)
 	b = append(b, byte(len(p.Hops)))

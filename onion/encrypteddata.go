@@ -2,6 +2,7 @@ package onion
 
 import (
 	"encoding/binary"
+	"fmt"
 	"slices"
 
 	"github.com/lightningnetwork/lnd/lnwire"
@@ -76,6 +77,9 @@ func DecodeEncryptedData(b []byte) (EncryptedData, error) {
 func (d EncryptedData) Encode() ([]byte, error) {
 	if err := encryptedDataFields.checkCustom(d.Custom); err != nil {
 		return nil, err
+	}
+	if p := d.Constraints; p != nil && p.HtlcMinimum > maxMilliSatoshi {
+		return nil, fmt.Errorf("htlc_minimum_msat %d, maximum %d", uint64(p.HtlcMinimum), uint64(maxMilliSatoshi))
 	}
 	return encodeSorted(d.records())
 }

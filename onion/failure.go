@@ -17,6 +17,9 @@ import (
 // (BOLT 4 "Erring node").
 const minFailure = 256
 
+// ReasonSize is the length of a reason that Fail makes, of any message that is not longer than 256 bytes.
+const ReasonSize = sha256.Size + 2 + minFailure + 2
+
 // ErrNoSource says that a failure was sent, or changed on its way, by nobody whose keys fit: any hop may be to blame.
 var ErrNoSource = errors.New("failure reason is of no hop of the route")
 

@@ -240,8 +240,8 @@ func TestFailureRoundTrip(t *testing.T) {
 			for i := range max(len(failures), n) {
 				source, message := n-1-i%n, failures[i%len(failures)]
 				reason := sendBack(t, packets, source, message)
-				if least := 32 + 4 + minFailure; len(reason) < least {
-					t.Errorf("reason of %d bytes, minimum %d", len(reason), least)
+				if size := max(ReasonSize, 36+len(must[[]byte](t)(encodeFailure(message)))); len(reason) != size {
+					t.Errorf("reason of %d bytes, want %d", len(reason), size)
 				}
 				hop, got, err := secrets.Decode(reason)
 				if err != nil {
@@ -251,6 +251,20 @@ func TestFailureRoundTrip(t *testing.T) {
 				equal(t, "message", describe(t, got), describe(t, message))
 			}
 		})
+	}
+}
+
+// foreignFailure is a failure message of another package, with the code of one of lnwire's.
+type foreignFailure struct{ UnknownFailure }
+
+func TestFailureOfOtherTypes(t *testing.T) {
+	for code, layout := range updateFailures {
+		message := &foreignFailure{UnknownFailure{code, make([]byte, layout.bytes+2)}}
+		packets, secrets := unwrapped(t, testRoute(1))
+		hop, got, err := secrets.Decode(sendBack(t, packets, 0, message))
+		if err != nil || hop != 0 || describe(t, got) != describe(t, layout.build(0, lnwire.ChannelUpdate1{})) {
+			t.Errorf("%v: %d, %v, %v", code, hop, got, err)
+		}
 	}
 }
 

@@ -387,6 +387,16 @@ func TestBlindedPathCodec(t *testing.T) {
 	bySCID := path
 	bySCID.First, bySCID.FirstSCID = [33]byte{}, &SCIDDir{1, lnwire.NewShortChanIDFromInt(1 << 50)}
 	wire := must[[]byte](t)(path.Encode())
+	for name, p := range map[string]BlindedPath{
+		"no first node": {PathKey: path.PathKey, Hops: path.Hops},
+		"end 2 of it":   {FirstSCID: &SCIDDir{Direction: 2}, PathKey: path.PathKey, Hops: path.Hops},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := p.Encode(); err == nil {
+				t.Error("encoded")
+			}
+		})
+	}
 	for name, p := range map[string]BlindedPath{"node": path, "channel": bySCID} {
 		t.Run(name, func(t *testing.T) {
 			equal(t, "path", must[BlindedPath](t)(DecodeBlindedPath(must[[]byte](t)(p.Encode()))), p)
@@ -438,6 +448,9 @@ func TestEncryptedDataRefuses(t *testing.T) {
 		if _, err := (EncryptedData{Custom: []Record{{typ, nil}}}).Encode(); err == nil {
 			t.Errorf("custom type %d encoded", typ)
 		}
+	}
+	if _, err := (EncryptedData{Constraints: &PaymentConstraints{HtlcMinimum: maxMilliSatoshi + 1}}).Encode(); err == nil {
+		t.Error("htlc_minimum_msat above all there is encoded")
 	}
 }
 

@@ -153,7 +153,7 @@ type PayHop struct {
 	NextSCID lnwire.ShortChannelID
 
 	PaymentSecret *[32]byte
-	Total         lnwire.MilliSatoshi // total_msat of all parts
+	Total         lnwire.MilliSatoshi // total_msat of all parts; 0: this is the only one
 	Metadata      []byte
 	Keysend       *[32]byte
 	Custom        []Record // not in a blinded path
@@ -184,11 +184,15 @@ func (h *PayHop) payload(final bool) ([]byte, error) {
 	if final || !blinded {
 		p.amount, p.cltv = &h.Amount, &h.Cltv
 	}
+	total := h.Total
+	if total == 0 {
+		total = h.Amount
+	}
 	switch {
 	case final && blinded:
-		p.total = &h.Total
+		p.total = &total
 	case final && h.PaymentSecret != nil:
-		p.data = &paymentData{*h.PaymentSecret, h.Total}
+		p.data = &paymentData{*h.PaymentSecret, total}
 	case !final && !blinded:
 		p.scid = &h.NextSCID
 	}

@@ -52,11 +52,16 @@ func EncodeRecords(records []Record) ([]byte, error) {
 	}
 	stream := make([]byte, 0, size)
 	for _, r := range records {
-		stream = appendBigSize(stream, r.Type)
-		stream = appendBigSize(stream, uint64(len(r.Value)))
-		stream = append(stream, r.Value...)
+		stream = AppendRecord(stream, r.Type, r.Value)
 	}
 	return stream, nil
+}
+
+// AppendRecord appends one record to a stream. That its type is above those before it is the caller's to see to.
+func AppendRecord(stream []byte, typ uint64, value []byte) []byte {
+	stream = appendBigSize(stream, typ)
+	stream = appendBigSize(stream, uint64(len(value)))
+	return append(stream, value...)
 }
 
 // encodeSorted encodes records given in any order. A type that is there twice is refused.
