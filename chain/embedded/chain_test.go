@@ -283,7 +283,7 @@ func TestReorg(t *testing.T) {
 	}
 }
 
-// TestPremature: a reorganisation that makes a spent coinbase immature evicts the spend.
+// TestImmatureAfterReorg: a reorganisation that makes a spent coinbase immature evicts the spend.
 func TestImmatureAfterReorg(t *testing.T) {
 	c := open(t, "")
 	mine(t, c, 100)

@@ -94,7 +94,9 @@ func (w *Wallet) Fund(outs []*wire.TxOut, rate chain.FeePerKw, opt Options) (*wi
 	if err := w.choose(d); err != nil {
 		return nil, nil, err
 	}
-	return w.finish(d.transaction(d.outs), d)
+	tx := d.transaction(d.outs)
+	d.addChange(tx)
+	return w.finish(tx, d)
 }
 
 // Sweep spends every coin that is worth its input, less the fee, to script. Options.Change and Reserve do not matter.
@@ -104,11 +106,11 @@ func (w *Wallet) Sweep(script []byte, rate chain.FeePerKw, opt Options) (*wire.M
 	if err != nil {
 		return nil, nil, err
 	}
-	d.change = script
+	d.change = slices.Clone(script)
 	for _, c := range w.candidates(d) {
 		d.take(c)
 	}
-	out := wire.NewTxOut(int64(d.rest(true)), script)
+	out := wire.NewTxOut(int64(d.rest(true)), d.change)
 	if out.Value < 0 || txrules.CheckOutput(out, txrules.DefaultRelayFeePerKb) != nil {
 		return nil, nil, d.insufficient()
 	}
@@ -126,6 +128,9 @@ func (w *Wallet) draft(outs []*wire.TxOut, rate chain.FeePerKw, opt Options) (*d
 	if opt.Extra < 0 || opt.Extra > btcutil.MaxSatoshi || opt.Reserve < 0 || opt.Reserve > btcutil.MaxSatoshi {
 		return nil, fmt.Errorf("extra fee %d sat or reserve %d sat is no amount", int64(opt.Extra), int64(opt.Reserve))
 	}
+	if opt.Replaces != nil && len(w.family(opt.Replaces.TxHash())) == 0 {
+		return nil, errors.New("the transaction to replace is not pending")
+	}
 	d := &draft{rate: rate, opt: opt, change: w.changeScript(opt.Change), outputs: opt.Extra}
 	for i, out := range outs {
 		if err := txrules.CheckOutput(out, txrules.DefaultRelayFeePerKb); err != nil {
@@ -135,6 +140,9 @@ func (w *Wallet) draft(outs []*wire.TxOut, rate chain.FeePerKw, opt Options) (*d
 			return nil, errors.New("outputs exceed all bitcoin there is")
 		}
 		d.outs = append(d.outs, wire.NewTxOut(out.Value, slices.Clone(out.PkScript)))
+	}
+	if len(d.change) == 0 {
+		return nil, fmt.Errorf("no %v address left for change", opt.Change)
 	}
 	for _, in := range opt.Inputs {
 		d.inputs += btcutil.Amount(in.Prev.Value)
@@ -146,9 +154,9 @@ func (w *Wallet) draft(outs []*wire.TxOut, rate chain.FeePerKw, opt Options) (*d
 // change; the largest first. Coins that cost more than they bring are left out.
 func (w *Wallet) candidates(d *draft) []Coin {
 	again := make(map[wire.OutPoint]bool)
-	var made chainhash.Hash
+	var undone []chainhash.Hash
 	if old := d.opt.Replaces; old != nil {
-		made = old.TxHash()
+		undone = w.family(old.TxHash())
 		for _, in := range old.TxIn {
 			again[in.PreviousOutPoint] = true
 		}
@@ -165,7 +173,7 @@ func (w *Wallet) candidates(d *draft) []Coin {
 	}
 	list := slices.DeleteFunc(w.Coins(), func(c Coin) bool {
 		switch {
-		case c.Immature || c.Out.Hash == made:
+		case c.Immature || slices.Contains(undone, c.Out.Hash):
 			return true
 		case again[c.Out]:
 			return false
@@ -187,16 +195,8 @@ func (w *Wallet) choose(d *draft) error {
 	for _, c := range candidates {
 		left += c.Value
 	}
-	forced := 0
-	if old := d.opt.Replaces; old != nil {
-		for _, in := range old.TxIn {
-			if slices.ContainsFunc(candidates, func(c Coin) bool { return c.Out == in.PreviousOutPoint }) {
-				forced++
-			}
-		}
-	}
-	for i, c := range candidates {
-		if i >= forced && d.enough(left) {
+	for _, c := range candidates {
+		if !c.Locked && d.enough(left) { // locked ones are those of the transaction to replace
 			break
 		}
 		d.take(c)
@@ -270,9 +270,16 @@ func (d *draft) transaction(outs []*wire.TxOut) *wire.MsgTx {
 	return tx
 }
 
-// finish adds change, signs, and enters the transaction in the books.
+// addChange adds the change output if it is worth one.
+func (d *draft) addChange(tx *wire.MsgTx) {
+	if change := d.rest(true); change >= d.opt.Change.dust() {
+		tx.AddTxOut(wire.NewTxOut(int64(change), slices.Clone(d.change)))
+	}
+}
+
+// finish signs, and enters the transaction in the books.
 func (w *Wallet) finish(tx *wire.MsgTx, d *draft) (*wire.MsgTx, []Row, error) {
-	if err := w.complete(tx, d); err != nil {
+	if err := d.checkWeight(); err != nil {
 		return nil, nil, err
 	}
 	prev := make([]*wire.TxOut, 0, len(tx.TxIn))
@@ -290,15 +297,9 @@ func (w *Wallet) finish(tx *wire.MsgTx, d *draft) (*wire.MsgTx, []Row, error) {
 	return tx, w.enter(tx, d.opt), nil
 }
 
-// complete adds the change output if it is worth one, and checks the weight.
-func (w *Wallet) complete(tx *wire.MsgTx, d *draft) error {
-	withChange := false
-	if change := d.rest(true); w.Owns(d.change) && change >= d.opt.Change.dust() {
-		tx.AddTxOut(wire.NewTxOut(int64(change), slices.Clone(d.change)))
-		withChange = true
-	}
-	if weight := d.weight(withChange); weight > maxWeight {
-		return fmt.Errorf("transaction weight %d above maximum %d: %d inputs", weight, maxWeight, len(tx.TxIn))
+func (d *draft) checkWeight() error {
+	if weight := d.weight(true); weight > maxWeight {
+		return fmt.Errorf("transaction weight %d above maximum %d: %d coins", weight, maxWeight, len(d.coins))
 	}
 	return nil
 }

@@ -68,7 +68,8 @@ func (w *Wallet) FundPSBT(p *psbt.Packet, rate chain.FeePerKw, opt Options) ([]R
 	}
 	funded := d.transaction(d.outs)
 	funded.Version, funded.LockTime = tx.Version, tx.LockTime
-	if err := w.complete(funded, d); err != nil {
+	d.addChange(funded)
+	if err := d.checkWeight(); err != nil {
 		return nil, err
 	}
 	for _, c := range d.coins {

@@ -177,17 +177,27 @@ func (w *Wallet) resolve(b chain.Block) {
 
 // kill declares a pending transaction and its descendants impossible.
 func (w *Wallet) kill(txid chainhash.Hash, height uint32) {
-	p := w.pending[txid]
-	if !p.live() {
-		return
+	for _, id := range w.family(txid) {
+		w.pending[id].dead = height
+		w.touchPending(id)
 	}
-	p.dead = height
-	w.touchPending(txid)
-	for child, c := range w.pending {
-		if c.live() && slices.ContainsFunc(c.tx.TxIn, func(in *wire.TxIn) bool { return in.PreviousOutPoint.Hash == txid }) {
-			w.kill(child, height)
+}
+
+// family is a pending transaction, if it is live, and the live ones that descend from it.
+func (w *Wallet) family(txid chainhash.Hash) []chainhash.Hash {
+	if p := w.pending[txid]; p == nil || !p.live() {
+		return nil
+	}
+	list := []chainhash.Hash{txid}
+	for i := 0; i < len(list); i++ {
+		for id, p := range w.pending {
+			child := func(in *wire.TxIn) bool { return in.PreviousOutPoint.Hash == list[i] }
+			if p.live() && !slices.Contains(list, id) && slices.ContainsFunc(p.tx.TxIn, child) {
+				list = append(list, id)
+			}
 		}
 	}
+	return list
 }
 
 // prune forgets what ended long ago.
@@ -274,16 +284,9 @@ func (w *Wallet) Release(tx *wire.MsgTx) []Row {
 }
 
 func (w *Wallet) release(txid chainhash.Hash) {
-	p := w.pending[txid]
-	if p == nil || !p.live() {
-		return
-	}
-	w.touchPending(txid)
-	delete(w.pending, txid)
-	for child, c := range w.pending {
-		if slices.ContainsFunc(c.tx.TxIn, func(in *wire.TxIn) bool { return in.PreviousOutPoint.Hash == txid }) {
-			w.release(child)
-		}
+	for _, id := range w.family(txid) {
+		w.touchPending(id)
+		delete(w.pending, id)
 	}
 }
 
