@@ -9,10 +9,10 @@ import (
 	"github.com/btcsuite/btcd/btcec/v2"
 )
 
-// Sums of multiples of public points, with btcec's field and group operations. A new commitment needs one for the
-// revocation key, and every signature to check one more; btcec's own multiplication takes two to three times as long:
-// it does one point at a time with signed bits, here all points share their doublings and digits have five bits.
-// Nothing here is constant-time: no secret goes in.
+// Multiples of public points, with btcec's field and group operations, for the two places where btcec's own
+// multiplication, one point at a time, is most of the CPU of a commitment: the revocation key, a sum of two multiples
+// (multiply), and the checks of HTLC signatures, all by one key (multiples). Nothing here is constant-time: no secret
+// goes in.
 
 var errInfinity = errors.New("derived key is the point at infinity")
 var errNotAPoint = errors.New("not a compressed point on the curve")
@@ -30,33 +30,43 @@ func parsePoint(k PubKey) (btcec.JacobianPoint, error) {
 
 func isInfinity(p *btcec.JacobianPoint) bool { return p.X.IsZero() && p.Y.IsZero() || p.Z.IsZero() }
 
-// compressAll gives the points as public keys, with one field inversion for all: that of the product of their Zs, from
-// which each one's comes back by multiplication.
-func compressAll(keys []PubKey, points []btcec.JacobianPoint) error {
-	products := make([]btcec.FieldVal, len(points))
+// toAffine makes Z one in all points, none of which may be infinity, with one field inversion: that of the product of
+// their Zs, from which each one's comes back by multiplication.
+func toAffine(points []btcec.JacobianPoint) {
+	products := make([]btcec.FieldVal, len(points)) // of the Zs before
 	var product btcec.FieldVal
 	product.SetInt(1)
 	for i := range points {
-		if isInfinity(&points[i]) {
-			return errInfinity
-		}
 		products[i].Set(&product)
 		product.Mul(&points[i].Z)
 	}
 	product.Inverse()
 	for i := len(points) - 1; i >= 0; i-- {
+		p := &points[i]
 		var z, z2 btcec.FieldVal
 		z.Mul2(&product, &products[i]) // 1/Z of point i
-		product.Mul(&points[i].Z)
+		product.Mul(&p.Z)
 		z2.SquareVal(&z)
-		x, y := points[i].X, points[i].Y
-		x.Mul(&z2).Normalize()
-		y.Mul(z2.Mul(&z)).Normalize()
+		p.X.Mul(&z2).Normalize()
+		p.Y.Mul(z2.Mul(&z)).Normalize()
+		p.Z.SetInt(1)
+	}
+}
+
+// compressAll gives the points, which it makes affine, as public keys.
+func compressAll(keys []PubKey, points []btcec.JacobianPoint) error {
+	for i := range points {
+		if isInfinity(&points[i]) {
+			return errInfinity
+		}
+	}
+	toAffine(points)
+	for i := range points {
 		keys[i][0] = 2
-		if y.IsOdd() {
+		if points[i].Y.IsOdd() {
 			keys[i][0] = 3
 		}
-		x.PutBytesUnchecked(keys[i][1:])
+		points[i].X.PutBytesUnchecked(keys[i][1:])
 	}
 	return nil
 }
@@ -68,7 +78,7 @@ type term struct {
 }
 
 // multiply is the sum of the terms: Straus's method on halves of the scalars. Since lambda*P is cheap (multiply x by
-// beta), k*P is k1*P + k2*(lambda*P) with k1, k2 of 128 bits.
+// beta), k*P is k1*P + k2*(lambda*P) with halves k1 and k2 below 2^128 in absolute value.
 func multiply(terms []term) (sum btcec.JacobianPoint) {
 	type half struct {
 		digits [halfBits]int8
@@ -112,19 +122,13 @@ func multiply(terms []term) (sum btcec.JacobianPoint) {
 const (
 	digitBits    = 5
 	oddMultiples = 1 << (digitBits - 2)
-	halfBits     = 130 // a half has at most 129 bits, and its recoding one more
+	halfBits     = 130 // a half is below 2^128 in absolute value; this is more, and whole digits
 )
 
-// recode writes k, at most 2^129 in absolute value, with odd digits from -15 to 15 of which no five in a row have two,
-// lowest first, and gives their number. Negative scalars are those above half the group order.
+// recode writes k, a half, with odd digits from -15 to 15 of which no five in a row have two,
+// lowest first, and gives their number.
 func recode(k *btcec.ModNScalar, digits *[halfBits]int8) int {
-	negative := k.IsOverHalfOrder()
-	if negative {
-		k.Negate()
-	}
-	b := k.Bytes()
-	be := binary.BigEndian
-	hi, mid, lo := be.Uint64(b[8:]), be.Uint64(b[16:]), be.Uint64(b[24:])
+	hi, mid, lo, negative := magnitude(k)
 	n := 0
 	for ; hi|mid|lo != 0; n++ {
 		if lo&1 == 1 {
@@ -150,6 +154,78 @@ func recode(k *btcec.ModNScalar, digits *[halfBits]int8) int {
 	return n
 }
 
+// magnitude is the absolute value of a half as three words.
+func magnitude(k *btcec.ModNScalar) (hi, mid, lo uint64, negative bool) {
+	a := *k
+	if negative = a.IsOverHalfOrder(); negative {
+		a.Negate()
+	}
+	b := a.Bytes()
+	be := binary.BigEndian
+	return be.Uint64(b[8:]), be.Uint64(b[16:]), be.Uint64(b[24:]), negative
+}
+
+// multiples are the multiples 1 to 16 of 32^0*P, 32^1*P and so on, affine: with them a multiple of P takes no doubling.
+// They pay for themselves from about five multiples on.
+type multiples [halfBits / digitBits][windowSize]btcec.JacobianPoint
+
+const windowSize = 1 << (digitBits - 1)
+
+func newMultiples(p *btcec.JacobianPoint) *multiples {
+	points := make([]btcec.JacobianPoint, 0, halfBits/digitBits*windowSize)
+	base := *p
+	for range halfBits / digitBits {
+		q := base
+		points = append(points, q)
+		for range windowSize - 1 {
+			btcec.AddNonConst(&q, &base, &q)
+			points = append(points, q)
+		}
+		btcec.DoubleNonConst(&q, &base)
+	}
+	toAffine(points)
+	var m multiples
+	for i := range m {
+		copy(m[i][:], points[i*windowSize:])
+	}
+	return &m
+}
+
+// addTo adds k*P to sum.
+func (m *multiples) addTo(sum *btcec.JacobianPoint, k *btcec.ModNScalar) {
+	k1, k2 := splitScalar(k)
+	m.addHalf(sum, &k1, false)
+	m.addHalf(sum, &k2, true)
+}
+
+// addHalf adds k*P, or k*lambda*P, for a half k, in digits from -15 to 16.
+func (m *multiples) addHalf(sum *btcec.JacobianPoint, k *btcec.ModNScalar, timesLambda bool) {
+	hi, mid, lo, negative := magnitude(k)
+	carry := 0
+	for i := range m {
+		d := int(lo&(1<<digitBits-1)) + carry
+		carry = 0
+		if d > windowSize {
+			d -= 1 << digitBits
+			carry = 1
+		}
+		lo = lo>>digitBits | mid<<(64-digitBits)
+		mid = mid>>digitBits | hi<<(64-digitBits)
+		hi >>= digitBits
+		if d == 0 {
+			continue
+		}
+		q := m[i][max(d, -d)-1]
+		if timesLambda {
+			q.X.Mul(&beta).Normalize()
+		}
+		if (d < 0) != negative {
+			q.Y.Negate(1).Normalize()
+		}
+		btcec.AddNonConst(sum, &q, sum)
+	}
+}
+
 // The endomorphism of secp256k1: lambda*(x, y) = (beta*x, y). g1 and g2 are round(2^384*b2/n) and round(-2^384*b1/n)
 // of the short lattice basis (a1, b1), (a2, b2) of Guide to Elliptic Curve Cryptography, algorithm 3.74.
 var (
@@ -161,7 +237,7 @@ var (
 	g2      = [4]uint64{0x1571b4ae8ac47f71, 0x221208ac9df506c6, 0x6f547fa90abfe4c4, 0xe4437ed6010e8828}
 )
 
-// splitScalar finds short k1 and k2 with k = k1 + k2*lambda.
+// splitScalar finds the halves k1 and k2 with k = k1 + k2*lambda. A negative half is above half the group order.
 func splitScalar(k *btcec.ModNScalar) (k1, k2 btcec.ModNScalar) {
 	c1, c2 := mulShift384(k, &g1), mulShift384(k, &g2)
 	k2.Add2(c1.Mul(&minusB1), c2.Mul(&minusB2))

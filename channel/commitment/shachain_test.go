@@ -39,11 +39,12 @@ func TestSecretStore(t *testing.T) {
 			t.Errorf("Add(%d) after %d", n, count-1)
 		}
 	}
-	if s.Add(count, random32(r)) == nil {
-		// 300 is even: its index has no trailing zeros and derives nothing, so it shows only at the next one.
-		if s.Add(count+1, SecretFromSeed(seed, SecretIndex(count+1))) == nil {
-			t.Error("a secret of another seed is accepted")
-		}
+	// 300 is even: its index has no trailing zeros and derives nothing, so a secret of another seed shows at the next.
+	if err := s.Add(count, random32(r)); err != nil {
+		t.Fatal(err)
+	}
+	if s.Add(count+1, SecretFromSeed(seed, SecretIndex(count+1))) == nil {
+		t.Error("a secret of another seed is accepted")
 	}
 }
 

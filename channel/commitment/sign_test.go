@@ -117,12 +117,8 @@ func TestWitnessSigShort(t *testing.T) {
 // TestJobs: the order of jobs is that of the message, whoever signs; SignWith and SignAll agree.
 func TestJobs(t *testing.T) {
 	r := newRand(t)
-	w := newWorld(t, r)
-	c, err := Build(w.static, w.keys, w.spec(r, 8))
-	if err != nil {
-		t.Skip("opener cannot pay") // by chance
-	}
-	script, _ := FundingScript(w.keys.OwnerFunding, w.keys.OtherFunding)
+	w := newBuilt(t, r)
+	c, script := w.c, w.script
 	jobs := c.SignJobs(script)
 	sigs := SignAll(jobs, &w.other)
 	for i, j := range jobs {

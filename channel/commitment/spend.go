@@ -2,6 +2,7 @@ package commitment
 
 import (
 	"bytes"
+	"crypto/sha256"
 
 	"github.com/btcsuite/btcd/wire"
 	"github.com/lightningnetwork/lnd/lnwire"
@@ -141,4 +142,17 @@ func HTLCTimeoutStack(script []byte, other, owner lnwire.Sig) wire.TxWitness {
 // HTLCSuccessStack is the witness of the input of an HTLC-success transaction.
 func HTLCSuccessStack(script []byte, other, owner lnwire.Sig, preimage [32]byte) wire.TxWitness {
 	return wire.TxWitness{nil, WitnessSig(other, HTLCSigHash), WitnessSig(owner, SigHashAll), preimage[:], script}
+}
+
+// PreimageIn looks for the preimage of a payment hash in the witnesses of a transaction, in any item of 32 bytes: who
+// claims an HTLC on chain must show it there.
+func PreimageIn(tx *wire.MsgTx, hash [32]byte) (preimage [32]byte, ok bool) {
+	for _, in := range tx.TxIn {
+		for _, item := range in.Witness {
+			if len(item) == 32 && sha256.Sum256(item) == hash {
+				return [32]byte(item), true
+			}
+		}
+	}
+	return preimage, false
 }

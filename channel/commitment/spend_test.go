@@ -135,6 +135,16 @@ func TestSpends(t *testing.T) {
 		})
 	}
 
+	t.Run("preimage in a witness", func(t *testing.T) {
+		s := SpendPreimage(k, b.offered.HTLC, preimage, offered)
+		tx := sweep(&s, &b.other)
+		if got, ok := PreimageIn(tx, b.offered.HTLC.Hash); !ok || got != preimage {
+			t.Error("preimage not found")
+		}
+		if _, ok := PreimageIn(tx, b.received.HTLC.Hash); ok {
+			t.Error("another preimage found")
+		}
+	})
 	t.Run("wrong preimage", func(t *testing.T) {
 		s := SpendPreimage(k, b.offered.HTLC, [32]byte{1}, offered)
 		fails(t, "wrong preimage", sweep(&s, &b.other), offeredOut)

@@ -8,7 +8,12 @@ import (
 // Verify does the job: a valid low-S signature by the key.
 func (j *VerifyJob) Verify() bool { return VerifyAll([]VerifyJob{*j}) }
 
-// VerifyAll says whether all jobs hold. Jobs in a row with the same key parse it once, and all share one inversion.
+// sameKey is how many jobs in a row with the same key are worth a table of its multiples.
+const sameKey = 8
+
+// VerifyAll says whether all jobs hold. Jobs in a row with the same key, such as those of the HTLCs of one commitment,
+// share a table of its multiples, and all jobs one inversion. Whoever splits jobs to several threads splits them into
+// long pieces.
 func VerifyAll(jobs []VerifyJob) bool {
 	type scalarPair struct{ r, s, products btcec.ModNScalar }
 	sigs := make([]scalarPair, len(jobs))
@@ -25,13 +30,17 @@ func VerifyAll(jobs []VerifyJob) bool {
 	}
 	// From the last to the first, product is the inverse of the product of s up to and including job i.
 	product.InverseNonConst()
-	var key btcec.JacobianPoint
+	var key verifyKey
 	for i := len(jobs) - 1; i >= 0; i-- {
 		j, c := &jobs[i], &sigs[i]
 		if i == len(jobs)-1 || j.Key != jobs[i+1].Key {
 			var err error
-			if key, err = parsePoint(j.Key); err != nil {
+			if key.point, err = parsePoint(j.Key); err != nil {
 				return false
+			}
+			key.table = nil
+			if i >= sameKey-1 && jobs[i-(sameKey-1)].Key == j.Key {
+				key.table = newMultiples(&key.point)
 			}
 		}
 		var inverse btcec.ModNScalar
@@ -44,16 +53,26 @@ func VerifyAll(jobs []VerifyJob) bool {
 	return true
 }
 
+// verifyKey is a key and, if it is worth it, its multiples.
+type verifyKey struct {
+	point btcec.JacobianPoint
+	table *multiples
+}
+
 // verify is the ECDSA equation: x of digest/s*G + r/s*key is r modulo the group order.
-func verify(key *btcec.JacobianPoint, digest *[32]byte, r, sInverse *btcec.ModNScalar) bool {
+func verify(key *verifyKey, digest *[32]byte, r, sInverse *btcec.ModNScalar) bool {
 	var e, u1, u2 btcec.ModNScalar
 	e.SetBytes(digest)
 	u1.Mul2(&e, sInverse)
 	u2.Mul2(r, sInverse)
 	var p btcec.JacobianPoint
 	btcec.ScalarBaseMultNonConst(&u1, &p)
-	q := multiply([]term{{u2, *key}})
-	btcec.AddNonConst(&p, &q, &p)
+	if key.table != nil {
+		key.table.addTo(&p, &u2)
+	} else {
+		q := multiply([]term{{u2, key.point}})
+		btcec.AddNonConst(&p, &q, &p)
+	}
 	if isInfinity(&p) {
 		return false
 	}

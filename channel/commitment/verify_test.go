@@ -121,8 +121,11 @@ func TestVerifyAllKeys(t *testing.T) {
 	r := newRand(t)
 	keys := []*btcec.PrivateKey{randomPriv(r), randomPriv(r), randomPriv(r)}
 	var jobs []VerifyJob
-	for range 12 {
+	for i := range 40 {
 		key, digest := keys[r.IntN(len(keys))], random32(r)
+		if i >= 10 && i < 10+2*sameKey {
+			key = keys[(i-10)/sameKey] // two tables
+		}
 		jobs = append(jobs, VerifyJob{Key: pubKey(key), Digest: digest, Sig: SignDigest(key, digest)})
 	}
 	if !VerifyAll(jobs) {
