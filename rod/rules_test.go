@@ -1,0 +1,706 @@
+package rod
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestAck: a table of what a rod_hold is answered.
+func TestAck(t *testing.T) {
+	other := func(m HoldRequest, change func(*HoldRequest)) HoldRequest { change(&m); return m }
+	many := func(b *box, n int) {
+		for i := range n {
+			b.apply(Tick{b.table.now + 1})
+			name := string(rune('a' + i))
+			b.apply(signed("A", HoldRequest{PidHash: PidHash(pid(name)), Hashes: [][32]byte{hash(name)}}))
+		}
+	}
+	for _, c := range []struct {
+		rule   string
+		change func(*Config)
+		before func(b *box)
+		ask    Requested
+		status AckStatus
+		ack    Ack // besides pid_hash, status, reason
+	}{
+		{rule: "status 0 ok: release_deadline, armed_until, min_cltv_delta", ask: signed("A", ask()), ack: Ack{Deadline: 400, ArmedUntil: 1600}},
+		{rule: "R with no deadline asked: h + 432", ask: signed("A", other(ask(), func(m *HoldRequest) { m.Deadline = 0 })), ack: Ack{Deadline: 532, ArmedUntil: 1600}},
+		{rule: "release_deadline may be lower than asked: maximum 1008", ask: signed("A", other(ask(), func(m *HoldRequest) { m.Deadline = 1700 })), ack: Ack{Deadline: 1108, ArmedUntil: 1600}},
+		{rule: "armed_ttl_seconds asked", ask: signed("A", other(ask(), func(m *HoldRequest) { m.ArmedTTL = 60 })), ack: Ack{Deadline: 400, ArmedUntil: 1060}},
+		{rule: "armed_ttl_seconds is at most 3600", ask: signed("A", other(ask(), func(m *HoldRequest) { m.ArmedTTL = 86400 })), ack: Ack{Deadline: 400, ArmedUntil: 4600}},
+		{rule: "max_held_msat is told", change: func(c *Config) { c.MaxHeldMsat = 5000 }, ask: signed("A", ask()), ack: Ack{Deadline: 400, ArmedUntil: 1600, MaxHeldMsat: 5000}},
+		{rule: "status 1 disabled", change: func(c *Config) { c.Enabled = false }, ask: signed("A", ask()), status: AckDisabled},
+		{rule: "20 armed requests per peer", before: func(b *box) { many(b, 20) }, ask: signed("A", ask()), status: AckLimit},
+		{rule: "one fewer is in order", before: func(b *box) { many(b, 19) }, ask: signed("A", ask()), ack: Ack{Deadline: 400, ArmedUntil: 1619}},
+		{rule: "10,000 requests in all", change: func(c *Config) { c.MaxRequests = 2 }, before: func(b *box) { many(b, 2) }, ask: signed("B", ask()), status: AckLimit},
+		{rule: "1 request/s with burst 10 per peer", before: func(b *box) {
+			many(b, 5)
+			for range 9 {
+				b.table.take(node("A"))
+			}
+		}, ask: signed("A", ask()), status: AckLimit},
+		{rule: "the burst of one peer is not another's", before: func(b *box) {
+			for range 10 {
+				b.table.take(node("A"))
+			}
+		}, ask: signed("B", ask()), ack: Ack{Deadline: 400, ArmedUntil: 1600}},
+		{rule: "status 4 no usable channel", ask: func() Requested { r := signed("A", ask()); r.HasChannel = false; return r }(), status: AckNoChannel},
+		{rule: "the deadline R leaves at least 6 blocks", ask: signed("A", other(ask(), func(m *HoldRequest) { m.Deadline = 105 })), status: AckDeadline},
+		{rule: "6 blocks are in order", ask: signed("A", other(ask(), func(m *HoldRequest) { m.Deadline = 106 })), ack: Ack{Deadline: 106, ArmedUntil: 1600}},
+		{rule: "a second pid_hash for a hash that has a live request gets status 6", before: func(b *box) { b.apply(signed("A", ask())) },
+			ask: signed("A", other(ask(), func(m *HoldRequest) { m.PidHash = PidHash(pid("2")) })), status: AckDuplicate},
+		{rule: "the same hash of another peer is its own", before: func(b *box) { b.apply(signed("A", ask())) },
+			ask: signed("B", other(ask(), func(m *HoldRequest) { m.PidHash = PidHash(pid("2")) })), ack: Ack{Deadline: 400, ArmedUntil: 1600}},
+		{rule: "repeating a request byte for byte is idempotent", before: func(b *box) { b.apply(signed("A", ask())); b.apply(Tick{1100}) },
+			ask: signed("A", ask()), ack: Ack{Deadline: 400, ArmedUntil: 1600}},
+		{rule: "the same pid_hash with other content gets status 6", before: func(b *box) { b.apply(signed("A", ask())) },
+			ask: signed("A", other(ask(), func(m *HoldRequest) { m.TotalMsat = 1 })), status: AckDuplicate},
+		{rule: "finished pid_hashes stay as tombstones 30 days", before: func(b *box) { b.apply(signed("A", ask())); b.apply(Tick{1600}) },
+			ask: signed("A", ask()), status: AckDuplicate},
+		{rule: "a tombstone is gone after 30 days", before: func(b *box) {
+			b.apply(signed("A", ask()))
+			b.apply(Tick{1600})
+			b.apply(Tick{1600 + 30*86400})
+		}, ask: signed("A", ask()), ack: Ack{Deadline: 400, ArmedUntil: 1600 + 30*86400 + 600}},
+		{rule: "a signed cancel for an unknown pid_hash writes a tombstone", before: func(b *box) { b.apply(cancelled("A", ask().PidHash)) },
+			ask: signed("A", ask()), status: AckDuplicate},
+		{rule: "another's cancel does not", before: func(b *box) { b.apply(cancelled("B", ask().PidHash)) }, ask: signed("A", ask()), ack: Ack{Deadline: 400, ArmedUntil: 1600}},
+		{rule: "two peers may claim one pid_hash", before: func(b *box) { b.apply(signed("B", ask())) }, ask: signed("A", ask()), ack: Ack{Deadline: 400, ArmedUntil: 1600}},
+		{rule: "status 3 malformed, when it is signed", ask: malformed("A"), status: AckMalformed},
+		{rule: "over LSPS0 no signature is needed", ask: Requested{Peer: node("A"), HasChannel: true, Payload: ask().Encode(), Direct: true}, ack: Ack{Deadline: 400, ArmedUntil: 1600}},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			b := newBox(t, c.change)
+			if c.before != nil {
+				c.before(b)
+			}
+			out := b.apply(c.ask)
+			a := ackOf(t, out)
+			if a.PidHash != pidHashIn(c.ask.Payload) {
+				t.Errorf("pid_hash %x", a.PidHash)
+			}
+			if a.Status != c.status || (a.Reason == "") != (a.Status == AckOK) {
+				t.Fatalf("status %v, reason %q, want %v", a.Status, a.Reason, c.status)
+			}
+			if a.MinCltvDelta != 144 {
+				t.Errorf("min_cltv_delta %d", a.MinCltvDelta)
+			}
+			a.PidHash, a.Status, a.Reason, a.MinCltvDelta = [32]byte{}, 0, "", 0
+			if a != c.ack {
+				t.Errorf("ack %+v, want %+v", a, c.ack)
+			}
+		})
+	}
+}
+
+// malformed is a request that is signed right and says nothing that can be held: version 2.
+func malformed(name string) Requested {
+	r := signed(name, ask())
+	signedPart := r.Payload[:len(r.Payload)-66]
+	b := slices.Concat([]byte{1, 1, 2}, signedPart[3:])
+	sig, err := sign(key(name), digest(holdName, node("lsp"), b))
+	if err != nil {
+		panic(err)
+	}
+	r.Payload = appendRecord(b, fieldSignature, sig[:])
+	return r
+}
+
+// TestSilence: "LSP_a accepts rod_hold only when the signature is by the node id of a channel peer", and says nothing to anybody else.
+func TestSilence(t *testing.T) {
+	forged := signed("A", ask())
+	forged.Payload[len(forged.Payload)-1] ^= 1
+	relayed := signed("A", ask()) // a third party shows A's connection, not A's key
+	relayed.Payload = signed("B", ask()).Payload
+	for name, ev := range map[string]Event{
+		"signature wrong":            forged,
+		"signed by another peer":     relayed,
+		"unsigned":                   Requested{Peer: node("A"), HasChannel: true, Payload: ask().Encode(), ReplyPath: []byte("x")},
+		"rubbish":                    Requested{Peer: node("A"), HasChannel: true, Payload: []byte{1}, ReplyPath: []byte("x")},
+		"cancel, signature wrong":    CancelRequested{Peer: node("B"), HasChannel: true, Payload: cancelled("A", ask().PidHash).Payload},
+		"cancel, unsigned":           CancelRequested{Peer: node("A"), HasChannel: true, Payload: CancelRequest{PidHash: ask().PidHash}.Encode()},
+		"unknown pid":                Unblock{Pid: pid("unknown")},
+		"outcome of a foreign HTLC":  Ended{Channel: 99, ID: 1},
+		"preimage of a foreign HTLC": Fulfilled{Channel: 99, ID: 1},
+	} {
+		b := newBox(t, nil)
+		if out := b.apply(ev); !reflect.DeepEqual(out, Output{}) {
+			t.Errorf("%s: %+v", name, out)
+		}
+	}
+}
+
+// TestJudge: a table of what an HTLC is judged under the plain request of A for hash 1 until height 400, at height 100.
+func TestJudge(t *testing.T) {
+	tlv := func(p string, deadline uint32) *HoldTLV { return &HoldTLV{PidHash(pid(p)), deadline} }
+	for _, c := range []struct {
+		rule   string
+		cfg    func(*Config)
+		ask    func(*HoldRequest) // nil: the plain request
+		none   bool               // no request
+		before func(b *box)
+		htlc   func(h *HTLC)
+		want   Verdict
+		reason string
+	}{
+		{rule: "an HTLC of the live request of its (peer, hash) is held", want: Verdict{Kind: Hold, Member: true, Deadline: 400}},
+		{rule: "a hold applies only to incoming HTLCs on channels with that peer", htlc: func(h *HTLC) { h.Peer = node("B") }, want: Verdict{Kind: Pass}},
+		{rule: "another hash passes", htlc: func(h *HTLC) { h.Hash = hash("2") }, want: Verdict{Kind: Pass}},
+		{rule: "R = min(asked release_deadline, E_out - 42)", htlc: func(h *HTLC) { h.OutExpiry = 430 }, want: Verdict{Kind: Hold, Member: true, Deadline: 388}},
+		{rule: "with no deadline asked R = min(h + 432, E_out - 42 - 288): h + 432", ask: func(m *HoldRequest) { m.Deadline = 0 },
+			htlc: func(h *HTLC) { h.Expiry, h.OutExpiry = 2000, 1800 }, want: Verdict{Kind: Hold, Member: true, Deadline: 532}},
+		{rule: "with no deadline asked R = min(h + 432, E_out - 42 - 288): E_out", ask: func(m *HoldRequest) { m.Deadline = 0 },
+			want: Verdict{Kind: Hold, Member: true, Deadline: 800 - 330}},
+		{rule: "a hold that leaves less than 6 blocks is refused", htlc: func(h *HTLC) { h.OutExpiry = 147 }, want: Verdict{Kind: GiveUp, ExpiryTooSoon: true}, reason: "release deadline 105 below 106"},
+		{rule: "6 blocks are in order", htlc: func(h *HTLC) { h.OutExpiry = 148 }, want: Verdict{Kind: Hold, Member: true, Deadline: 106}},
+		{rule: "with no deadline asked, less than 6 blocks is refused", ask: func(m *HoldRequest) { m.Deadline = 0 }, htlc: func(h *HTLC) { h.OutExpiry = 435 },
+			want: Verdict{Kind: GiveUp, ExpiryTooSoon: true}, reason: "release deadline 105"},
+		{rule: "an outgoing expiry near zero does not wrap around", htlc: func(h *HTLC) { h.OutExpiry = 3 }, want: Verdict{Kind: GiveUp, ExpiryTooSoon: true}, reason: "release deadline 0"},
+		{rule: "E_in - h <= 2016", htlc: func(h *HTLC) { h.Expiry = 2117 }, want: Verdict{Kind: GiveUp}, reason: "cltv_expiry 2117 more than 2016 blocks above height 100"},
+		{rule: "E_in - h = 2016 is in order", htlc: func(h *HTLC) { h.Expiry = 2116 }, want: Verdict{Kind: Hold, Member: true, Deadline: 400}},
+		{rule: "E_in - E_out >= min_cltv_delta", htlc: func(h *HTLC) { h.OutExpiry = 857 }, want: Verdict{Kind: GiveUp}, reason: "less than 144 blocks"},
+		{rule: "E_in - E_out = min_cltv_delta is in order", htlc: func(h *HTLC) { h.OutExpiry = 856 }, want: Verdict{Kind: Hold, Member: true, Deadline: 400}},
+		{rule: "an outgoing expiry above the incoming one does not wrap around", htlc: func(h *HTLC) { h.OutExpiry = 5000 }, want: Verdict{Kind: GiveUp}, reason: "less than 144 blocks"},
+		{rule: "30 held HTLCs per peer", cfg: func(c *Config) { c.HeldPerPeer = 1 }, before: func(b *box) { b.offer(htlc()) }, htlc: func(h *HTLC) { h.ID = 1 },
+			want: Verdict{Kind: GiveUp}, reason: "1 held HTLCs of the peer reach maximum 1"},
+		{rule: "half of the channel's in-flight value", htlc: func(h *HTLC) { h.MaxInFlight = 1900 }, want: Verdict{Kind: GiveUp}, reason: "above maximum"},
+		{rule: "exactly half is in order", htlc: func(h *HTLC) { h.MaxInFlight = 2000 }, want: Verdict{Kind: Hold, Member: true, Deadline: 400}},
+		{rule: "what another channel holds does not count", before: func(b *box) { h := htlc(); h.Channel = 8; b.offer(h) }, htlc: func(h *HTLC) { h.MaxInFlight = 2000 },
+			want: Verdict{Kind: Hold, Member: true, Deadline: 400}},
+		{rule: "max_held_msat of the peer", cfg: func(c *Config) { c.MaxHeldMsat = 999 }, want: Verdict{Kind: GiveUp}, reason: "above maximum 999"},
+		{rule: "its own TLV makes a request", none: true, htlc: func(h *HTLC) { h.Hold = tlv("1", 300) }, want: Verdict{Kind: Hold, Member: true, Deadline: 300}},
+		{rule: "a TLV without deadline takes the default", none: true, htlc: func(h *HTLC) { h.Hold = tlv("1", 0) }, want: Verdict{Kind: Hold, Member: true, Deadline: 470}},
+		{rule: "the TLV's deadline is at most 1008 blocks away", none: true, htlc: func(h *HTLC) { h.Expiry, h.OutExpiry, h.Hold = 2100, 1950, tlv("1", 1900) }, want: Verdict{Kind: Hold, Member: true, Deadline: 1108}},
+		{rule: "its own TLV beats the lookup by hash", before: func(b *box) {
+			b.apply(signed("A", HoldRequest{PidHash: PidHash(pid("2")), Hashes: [][32]byte{hash("2")}, Deadline: 300}))
+		}, htlc: func(h *HTLC) { h.Hold = tlv("2", 0) }, want: Verdict{Kind: Hold, Member: true, Deadline: 300}},
+		{rule: "the lower of the request's and the TLV's deadline", htlc: func(h *HTLC) { h.Hold = tlv("1", 350) }, want: Verdict{Kind: Hold, Member: true, Deadline: 350}},
+		{rule: "a TLV with another pid_hash for a hash with a live request cannot be held", htlc: func(h *HTLC) { h.Hold = tlv("2", 0) }, want: Verdict{Kind: GiveUp}, reason: "hash has the live request"},
+		{rule: "an HTLC that asked to be held and cannot be is failed: malformed", none: true, htlc: func(h *HTLC) { h.Hold = &HoldTLV{} }, want: Verdict{Kind: GiveUp}, reason: "malformed"},
+		{rule: "an HTLC that asked to be held and cannot be is failed: disabled", cfg: func(c *Config) { c.Enabled = false }, none: true, htlc: func(h *HTLC) { h.Hold = tlv("1", 0) },
+			want: Verdict{Kind: GiveUp}, reason: "disabled"},
+		{rule: "an HTLC that asked to be held and cannot be is failed: limits", cfg: func(c *Config) { c.ArmedPerPeer = 1 }, htlc: func(h *HTLC) { h.Hash, h.Hold = hash("2"), tlv("2", 0) },
+			want: Verdict{Kind: GiveUp}, reason: "armed requests"},
+		{rule: "an HTLC that asked to be held and cannot be is failed: the pid_hash is finished", none: true, before: func(b *box) { b.apply(cancelled("A", PidHash(pid("1")))) },
+			htlc: func(h *HTLC) { h.Hold = tlv("1", 0) }, want: Verdict{Kind: GiveUp}, reason: "is finished"},
+		{rule: "an ordinary HTLC passes where holds are disabled", cfg: func(c *Config) { c.Enabled = false }, none: true, want: Verdict{Kind: Pass}},
+		{rule: "an unblock before the HTLC arrived: it passes straight through", before: func(b *box) { b.apply(Unblock{Pid: pid("1")}) }, want: Verdict{Kind: Pass, Member: true, Deadline: 400}},
+		{rule: "parts arriving after release pass", before: func(b *box) { h := htlc(); h.ID = 5; b.offer(h); b.apply(Unblock{Pid: pid("1")}) }, want: Verdict{Kind: Pass, Member: true, Deadline: 400}},
+		{rule: "after release too, h >= R is too late", before: func(b *box) { b.apply(Unblock{Pid: pid("1")}) }, htlc: func(h *HTLC) { h.OutExpiry = 142 },
+			want: Verdict{Kind: GiveUp, ExpiryTooSoon: true}, reason: "release deadline 100"},
+		{rule: "after release one block is enough", before: func(b *box) { b.apply(Unblock{Pid: pid("1")}) }, htlc: func(h *HTLC) { h.OutExpiry = 143 },
+			want: Verdict{Kind: Pass, Member: true, Deadline: 101}},
+		{rule: "a request ends by its TTL if it never had a member", before: func(b *box) { b.apply(Tick{1600}) }, want: Verdict{Kind: Pass}},
+		{rule: "an unblock is remembered until armed_until", before: func(b *box) { b.apply(Unblock{Pid: pid("1")}); b.apply(Tick{1600}) }, want: Verdict{Kind: Pass}},
+		{rule: "what it released matches nothing new", before: func(b *box) {
+			h := htlc()
+			h.ID = 5
+			b.offer(h)
+			b.apply(Unblock{Pid: pid("1")})
+			b.apply(Ended{7, 5, false})
+		}, want: Verdict{Kind: Pass}},
+		{rule: "the part that completes an unblocked request passes", ask: func(m *HoldRequest) { m.TotalMsat = 2000 }, before: func(b *box) {
+			h := htlc()
+			h.ID = 5
+			b.offer(h)
+			b.apply(Unblock{Pid: pid("1")})
+		}, want: Verdict{Kind: Pass, Member: true, Deadline: 400}},
+		{rule: "a part that does not complete it is held", ask: func(m *HoldRequest) { m.TotalMsat = 3000 }, before: func(b *box) {
+			h := htlc()
+			h.ID = 5
+			b.offer(h)
+			b.apply(Unblock{Pid: pid("1")})
+		}, want: Verdict{Kind: Hold, Member: true, Deadline: 400}},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			b := newBox(t, c.cfg)
+			if !c.none {
+				m := ask()
+				if c.ask != nil {
+					c.ask(&m)
+				}
+				b.apply(signed("A", m))
+			}
+			if c.before != nil {
+				c.before(b)
+			}
+			h := htlc()
+			if c.htlc != nil {
+				c.htlc(&h)
+			}
+			v, out := b.offer(h)
+			if !strings.Contains(v.Reason, c.reason) || (v.Kind == GiveUp) != (v.Reason != "") {
+				t.Errorf("reason %q, want %q", v.Reason, c.reason)
+			}
+			v.Reason = ""
+			if v != c.want {
+				t.Errorf("verdict %+v, want %+v", v, c.want)
+			}
+			if len(out.GiveUp) > 0 {
+				t.Errorf("given up by the event that makes it a member: %v", out.GiveUp)
+			}
+		})
+	}
+}
+
+// held gives a box where A's HTLC is held.
+func held(t *testing.T, change func(*Config), more func(*HoldRequest)) *box {
+	t.Helper()
+	b := newBox(t, change)
+	m := ask()
+	if more != nil {
+		more(&m)
+	}
+	b.apply(PeerUp{node("A")})
+	b.apply(signed("A", m))
+	if v, _ := b.offer(htlc()); v.Kind != Hold {
+		t.Fatalf("verdict %+v", v)
+	}
+	return b
+}
+
+// TestUnblock: what an unblock does to a held HTLC.
+func TestUnblock(t *testing.T) {
+	all := []HoldKey{{node("A"), hash("1")}}
+	waits := func(m *HoldRequest) { m.TotalMsat = 2000 }
+	for _, c := range []struct {
+		rule     string
+		ask      func(*HoldRequest)
+		events   []Event
+		released []HoldKey // by the last event
+		kind     Kind      // of the HTLC afterwards
+	}{
+		{"the pid releases", nil, []Event{Unblock{Pid: pid("1")}}, all, Pass},
+		{"on its way to the payer", nil, []Event{Unblock{Pid: pid("1"), Next: node("A")}}, all, Pass},
+		{"another's pid: do nothing", nil, []Event{Unblock{Pid: pid("1"), Next: node("B")}}, nil, Hold},
+		{"an unknown pid: do nothing", nil, []Event{Unblock{Pid: pid("2")}}, nil, Hold},
+		{"a pid_hash is not a pid", nil, []Event{Unblock{Pid: PidHash(pid("1"))}}, nil, Hold},
+		{"duplicate unblocks change nothing", nil, []Event{Unblock{Pid: pid("1")}, Unblock{Pid: pid("1")}}, nil, Pass},
+		{"less than total_msat has arrived: wait", waits, []Event{Unblock{Pid: pid("1")}}, nil, Hold},
+		{"up to 60 s", waits, []Event{Unblock{Pid: pid("1")}, Tick{1059}}, nil, Hold},
+		{"then release what there is", waits, []Event{Unblock{Pid: pid("1")}, Tick{1060}}, all, Pass},
+		{"a repeated unblock does not begin the wait afresh", waits, []Event{Unblock{Pid: pid("1")}, Tick{1030}, Unblock{Pid: pid("1")}, Tick{1060}}, all, Pass},
+		{"cancelled while it waits", waits, []Event{Unblock{Pid: pid("1")}, cancelled("A", PidHash(pid("1"))), Tick{1060}}, nil, GiveUp},
+		{"a finished pid: do nothing", nil, []Event{cancelled("A", PidHash(pid("1"))), Unblock{Pid: pid("1")}}, nil, GiveUp},
+		{"past its deadline a hold is not released", nil, []Event{Block{400}, Unblock{Pid: pid("1")}}, nil, GiveUp},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			b := held(t, nil, c.ask)
+			var out Output
+			for _, ev := range c.events {
+				out = b.apply(ev)
+			}
+			if !slices.Equal(out.Released, c.released) {
+				t.Errorf("released %v", out.Released)
+			}
+			if v := b.table.Judge(htlc(), b.table.height); v.Kind != c.kind || v.Member {
+				t.Errorf("verdict %+v, want %v", v, c.kind)
+			}
+			b.restart()
+			if v := b.table.Judge(htlc(), b.table.height); v.Kind != c.kind {
+				t.Errorf("after a restart %+v, want %v", v, c.kind)
+			}
+		})
+	}
+}
+
+// TestPartsTogether: "all parts of a hold are released together", also when the last one completes the payment.
+func TestPartsTogether(t *testing.T) {
+	b := held(t, nil, func(m *HoldRequest) { m.TotalMsat = 2500; m.Hashes = append(m.Hashes, hash("2")) })
+	second := htlc()
+	second.ID, second.Hash = 1, hash("2")
+	if v, _ := b.offer(second); v.Kind != Hold {
+		t.Fatal(v)
+	}
+	b.apply(Unblock{Pid: pid("1")})
+	b.restart()
+	third := htlc()
+	third.ID, third.Amount = 2, 500
+	v, out := b.offer(third)
+	if v.Kind != Pass || len(out.Released) != 2 {
+		t.Errorf("verdict %+v, released %v", v, out.Released)
+	}
+	for _, h := range []HTLC{htlc(), second, third} {
+		if v := b.table.Judge(h, 100); v.Kind != Pass {
+			t.Errorf("part %d: %+v", h.ID, v)
+		}
+	}
+}
+
+// TestEnds: how a hold ends unreleased, what is told, and that its members are failed back, also after a restart.
+func TestEnds(t *testing.T) {
+	for _, c := range []struct {
+		rule    string
+		events  []Event
+		giveUp  bool // by the last event
+		tooSoon bool
+		status  []StatusState
+	}{
+		{"cancel by the payer before release", []Event{cancelled("A", PidHash(pid("1")))}, true, false, []StatusState{StatusCancelled}},
+		{"shutdown of the channel", []Event{ChannelShutdown{7}}, true, false, []StatusState{StatusFailed}},
+		{"shutdown of another channel is nothing", []Event{ChannelShutdown{8}}, false, false, nil},
+		{"the deadline: at h >= R fail back, tell A", []Event{Block{400}}, true, true, []StatusState{StatusExpired}},
+		{"one block before it is nothing", []Event{Block{399}}, false, false, nil},
+		{"incoming channel spent on chain: the hold is void", []Event{ChannelOnChain{7}}, false, false, []StatusState{StatusFailed}},
+		{"a request with a member has no TTL", []Event{Tick{1600}}, false, false, nil},
+		{"a second cancel is nothing", []Event{cancelled("A", PidHash(pid("1"))), cancelled("A", PidHash(pid("1")))}, false, false, nil},
+		{"after release a cancel has no effect", []Event{Unblock{Pid: pid("1")}, cancelled("A", PidHash(pid("1")))}, false, false, []StatusState{StatusReleased}},
+		{"released and not on its way at h >= R: fail back", []Event{Unblock{Pid: pid("1")}, Block{400}}, true, true, nil},
+		{"released, shutdown of the channel", []Event{Unblock{Pid: pid("1")}, ChannelShutdown{7}}, true, false, nil},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			b := held(t, nil, nil)
+			var out Output
+			for _, ev := range c.events {
+				out = b.apply(ev)
+			}
+			if (len(out.GiveUp) == 1) != c.giveUp || c.giveUp && (out.GiveUp[0].ExpiryTooSoon != c.tooSoon || out.GiveUp[0].Key != htlc().Key() || out.GiveUp[0].Reason == "") {
+				t.Errorf("given up %v", out.GiveUp)
+			}
+			if got := statuses(t, out); !slices.Equal(got, c.status) {
+				t.Errorf("told %v, want %v", got, c.status)
+			}
+			before := b.table.Judge(htlc(), b.table.height)
+			b.restart()
+			if after := b.table.Judge(htlc(), b.table.height); after != before {
+				t.Errorf("after a restart %+v, before %+v", after, before)
+			}
+		})
+	}
+}
+
+// TestVoid: "Incoming channel spent on chain: the hold is void, never forward afterwards", whatever the request and the unblock say.
+func TestVoid(t *testing.T) {
+	for name, events := range map[string][]Event{
+		"held":             {ChannelOnChain{7}},
+		"held, unblocked":  {ChannelOnChain{7}, Unblock{Pid: pid("1")}},
+		"released":         {Unblock{Pid: pid("1")}, ChannelOnChain{7}},
+		"released, height": {Unblock{Pid: pid("1")}, ChannelOnChain{7}, Block{5000}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := held(t, nil, nil)
+			for _, ev := range events {
+				if out := b.apply(ev); len(out.GiveUp) > 0 {
+					t.Errorf("%T gives up %v: there is nobody to fail to", ev, out.GiveUp)
+				}
+			}
+			if b.table.height < 3000 {
+				for range 2 {
+					if v := b.table.Judge(htlc(), b.table.height); v.Kind != GiveUp {
+						t.Errorf("verdict %+v", v)
+					}
+					b.restart()
+				}
+				b.apply(ChannelClosed{7})
+			}
+			if n := len(b.table.Requests()) + len(b.table.members); n != 0 {
+				t.Errorf("%d rows left", n)
+			}
+		})
+	}
+}
+
+// TestOtherPartsOfAVoidHold: a payment that lost a part cannot be complete, so the others go back.
+func TestOtherPartsOfAVoidHold(t *testing.T) {
+	b := held(t, nil, nil)
+	other := htlc()
+	other.Channel = 8
+	b.offer(other)
+	out := b.apply(ChannelOnChain{7})
+	if len(out.GiveUp) != 1 || out.GiveUp[0].Key != other.Key() {
+		t.Errorf("given up %v", out.GiveUp)
+	}
+}
+
+// TestRetryOfTheSameInvoice: "a retry of the same invoice needs a new request and is held again".
+func TestRetryOfTheSameInvoice(t *testing.T) {
+	b := held(t, nil, nil)
+	b.apply(Unblock{Pid: pid("1")})
+	if out := b.apply(Ended{7, 0, false}); !slices.Equal(statuses(t, out), []StatusState{StatusFailed}) {
+		t.Errorf("told %v", statuses(t, out))
+	}
+	m := ask()
+	m.PidHash = PidHash(pid("2"))
+	if a := ackOf(t, b.apply(signed("A", m))); a.Status != AckOK {
+		t.Fatalf("ack %+v", a)
+	}
+	h := htlc()
+	h.ID = 1
+	if v, _ := b.offer(h); v.Kind != Hold {
+		t.Errorf("verdict %+v", v)
+	}
+	if out := b.apply(Unblock{Pid: pid("1")}); !reflect.DeepEqual(out, Output{}) {
+		t.Errorf("the old pid does %+v", out)
+	}
+}
+
+// TestIdempotent: an event that comes twice writes nothing the second time.
+func TestIdempotent(t *testing.T) {
+	for name, ev := range map[string]Event{
+		"rod_hold":  signed("A", ask()),
+		"member":    Member{htlc()},
+		"unblock":   Unblock{Pid: pid("1")},
+		"fulfilled": Fulfilled{7, 0},
+		"failed":    Failed{7, 0},
+		"ended":     Ended{7, 0, true},
+		"on chain":  ChannelOnChain{7},
+		"cancel":    cancelled("A", PidHash(pid("1"))),
+		"block":     Block{400},
+		"closed":    ChannelClosed{7},
+	} {
+		b := held(t, nil, nil)
+		b.apply(ev)
+		if out := b.apply(ev); len(out.Rows)+len(out.Released)+len(out.GiveUp) > 0 {
+			t.Errorf("%s again: %+v", name, out)
+		}
+	}
+}
+
+// TestTLVThenMessage: a rod_hold that comes after the HTLC that named its pid_hash gives the request its content.
+func TestTLVThenMessage(t *testing.T) {
+	b := newBox(t, nil)
+	h := htlc()
+	h.Hold = &HoldTLV{PidHash(pid("1")), 0}
+	if v, _ := b.offer(h); v.Kind != Hold || v.Deadline != 470 {
+		t.Fatalf("verdict %+v", v)
+	}
+	m := ask()
+	m.TotalMsat = 2000
+	if a := ackOf(t, b.apply(signed("A", m))); a.Status != AckOK || a.Deadline != 400 {
+		t.Fatalf("ack %+v", a)
+	}
+	if v := b.table.Judge(h, 100); v.Kind != Hold || v.Deadline != 400 {
+		t.Errorf("verdict %+v", v)
+	}
+	if out := b.apply(Unblock{Pid: pid("1")}); len(out.Released) != 0 {
+		t.Errorf("total_msat of the message is not heeded: %v", out.Released)
+	}
+	m.TotalMsat = 3000
+	if a := ackOf(t, b.apply(signed("A", m))); a.Status != AckDuplicate {
+		t.Errorf("other content: %+v", a)
+	}
+	// A later part without the TLV belongs to it too.
+	late := htlc()
+	late.ID = 3
+	if v := b.table.Judge(late, 100); v.Kind != Pass || !v.Member {
+		t.Errorf("the completing part: %+v", v)
+	}
+}
+
+// TestReplies: "rod_hold_ack and rod_status travel only on the reply path of A's own rod_hold, kept with the request".
+func TestReplies(t *testing.T) {
+	b := held(t, nil, nil)
+	again := signed("A", ask())
+	again.ReplyPath = []byte("another path")
+	out := b.apply(again)
+	if got := string(out.Replies[0].Path); got != "another path" {
+		t.Errorf("the ack of the repeated request goes to %q", got)
+	}
+	out = b.apply(Unblock{Pid: pid("1")})
+	if len(out.Replies) != 1 || string(out.Replies[0].Path) != "path of A" || out.Replies[0].Peer != node("A") {
+		t.Fatalf("replies %+v", out.Replies)
+	}
+	s, err := DecodeStatus(out.Replies[0].Payload)
+	if want := (Status{PidHash(pid("1")), StatusReleased, 100, 1, 1000, 1000 - 72}); err != nil || s != want {
+		t.Errorf("status %+v, want %+v", s, want)
+	}
+	b.restart()
+	if got := statuses(t, b.apply(Fulfilled{7, 0})); !slices.Equal(got, []StatusState{StatusSettled}) {
+		t.Errorf("told %v", got)
+	}
+	if got := statuses(t, b.apply(Ended{7, 0, true})); got != nil {
+		t.Errorf("told again %v", got)
+	}
+}
+
+// TestClaim: "after release with the preimage known and A away: at h >= E_in - 72 force-close and claim".
+func TestClaim(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		events []Event
+		claim  bool
+	}{
+		{"away, in time", []Event{PeerDown{node("A")}, Block{927}}, false},
+		{"away, at the margin", []Event{PeerDown{node("A")}, Block{928}}, true},
+		{"asked again with every block", []Event{PeerDown{node("A")}, Block{928}, Block{929}}, true},
+		{"A is here", []Event{Block{928}}, false},
+		{"A was here and left", []Event{Block{928}, PeerDown{node("A")}, Block{929}}, true},
+		{"on chain already", []Event{PeerDown{node("A")}, ChannelOnChain{7}, Block{928}}, false},
+		{"ended", []Event{PeerDown{node("A")}, Ended{7, 0, true}, Block{928}}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := held(t, nil, nil)
+			b.apply(Unblock{Pid: pid("1")})
+			b.apply(Fulfilled{7, 0})
+			var out Output
+			for _, ev := range c.events {
+				out = b.apply(ev)
+			}
+			if got := slices.Equal(out.Claim, []uint64{7}); got != c.claim {
+				t.Errorf("claim %v", out.Claim)
+			}
+			if v := b.table.Judge(htlc(), b.table.height); c.name != "ended" && v.Kind != Hold {
+				t.Errorf("an HTLC whose preimage is known is judged %+v", v)
+			}
+		})
+	}
+	t.Run("preimage comes when it is late already", func(t *testing.T) {
+		b := held(t, nil, nil)
+		b.apply(Unblock{Pid: pid("1")})
+		b.apply(PeerDown{node("A")})
+		b.apply(Block{928})
+		if out := b.apply(Fulfilled{7, 0}); !slices.Equal(out.Claim, []uint64{7}) {
+			t.Errorf("claim %v", out.Claim)
+		}
+	})
+}
+
+// TestWakes: whom the LSP wakes for its holds.
+func TestWakes(t *testing.T) {
+	away := PeerDown{node("A")}
+	for _, c := range []struct {
+		rule   string
+		events []Event
+		want   []string // methods, by the last event
+	}{
+		{"the preimage wakes A at once", []Event{Unblock{Pid: pid("1")}, away, Fulfilled{7, 0}}, []string{`rod.preimage_ready {"timeout":928}`}},
+		{"not while A is here", []Event{Unblock{Pid: pid("1")}, Fulfilled{7, 0}}, nil},
+		{"A leaves without it: after a cool-down", []Event{Unblock{Pid: pid("1")}, Fulfilled{7, 0}, away}, nil},
+		{"A leaves without it: then", []Event{Unblock{Pid: pid("1")}, Fulfilled{7, 0}, away, Tick{1060}}, []string{`rod.preimage_ready {"timeout":928}`}},
+		{"and again as E_in nears", []Event{Unblock{Pid: pid("1")}, away, Fulfilled{7, 0}, Tick{1060}, Tick{1150}, Block{856}}, []string{`rod.preimage_ready {"timeout":928}`}},
+		{"near the end in the words of LSPS5", []Event{Unblock{Pid: pid("1")}, away, Fulfilled{7, 0}, Tick{1060}, Tick{1150}, Block{904}}, []string{`lsps5.expiry_soon {"timeout":928}`}},
+		{"at h >= R wake A", []Event{away, Block{400}}, []string{"rod.hold_failed {}"}},
+		{"a failure from B wakes A", []Event{Unblock{Pid: pid("1")}, away, Failed{7, 0}}, []string{"rod.hold_failed {}"}},
+		{"a void hold wakes nobody", []Event{away, ChannelOnChain{7}}, nil},
+		{"a preimage on chain wakes nobody", []Event{Unblock{Pid: pid("1")}, away, Fulfilled{7, 0}, ChannelOnChain{7}, Tick{90000}}, nil},
+		{"the unblock wakes nobody", []Event{away, Unblock{Pid: pid("1")}}, nil},
+		{"mail wakes", []Event{away, Wanted{Peer: node("A"), Method: MethodOnionMessage}}, []string{"lsps5.onion_message_incoming {}"}},
+		{"mail fetched", []Event{away, Wanted{Peer: node("A"), Method: MethodOnionMessage}, Wanted{node("A"), MethodOnionMessage, true}, Tick{90000}}, nil},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			b := held(t, nil, nil)
+			var out Output
+			for _, ev := range c.events {
+				out = b.apply(ev)
+			}
+			var got []string
+			for _, w := range out.Wakes {
+				got = append(got, w.Method+" "+w.Params)
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("wakes %v, want %v", got, c.want)
+			}
+		})
+	}
+	t.Run("outstanding preimages wake after a restart", func(t *testing.T) {
+		b := held(t, nil, nil)
+		b.apply(Unblock{Pid: pid("1")})
+		b.apply(away)
+		b.apply(Fulfilled{7, 0})
+		b.restart()
+		b.apply(PeerDown{node("A")})
+		if out := b.apply(Tick{1059}); len(out.Wakes) != 0 {
+			t.Errorf("at once: %v", out.Wakes)
+		}
+		if out := b.apply(Tick{1061}); len(out.Wakes) != 1 {
+			t.Errorf("wakes %v", out.Wakes)
+		}
+	})
+}
+
+// TestDisabled: holds that are there when the feature is switched off go back.
+func TestDisabled(t *testing.T) {
+	b := held(t, nil, nil)
+	b.cfg.Enabled = false
+	b.check()
+	var err error
+	if b.table, err = Load(b.cfg, b.disk.rows()...); err != nil {
+		t.Fatal(err)
+	}
+	if v := b.table.Judge(htlc(), 100); v.Kind != GiveUp {
+		t.Errorf("verdict %+v", v)
+	}
+	b.apply(Tick{1000})
+	if out := b.apply(Block{100}); len(out.GiveUp) != 1 {
+		t.Errorf("given up %v", out.GiveUp)
+	}
+}
+
+// TestConfig: "Configuration is refused unless min_cltv_delta >= margin + 26 + wake time in blocks", and the other bounds.
+func TestConfig(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*Config)
+		err    string
+	}{
+		{"default", func(c *Config) {}, ""},
+		{"margin + 26 + wake", func(c *Config) { c.WakeBlocks = 47 }, "min_cltv_delta 144 below minimum 145"},
+		{"margin never under 24", func(c *Config) { c.ClaimMargin = 23 }, "claim margin 23 below minimum 24"},
+		{"expiry", func(c *Config) { c.MaxExpiry = 2017 }, "max expiry 2017 above maximum 2016"},
+		{"hold", func(c *Config) { c.MaxHold = 2017 }, "max hold 2017"},
+		{"ttl", func(c *Config) { c.ArmedTTL = 3601 }, "armed ttl 3601 above maximum 3600"},
+		{"tombstones outlive requests", func(c *Config) { c.Tombstone = 3599 }, "tombstone 3599"},
+		{"share", func(c *Config) { c.InFlightPercent = 101 }, "in-flight percent 101"},
+	} {
+		cfg := DefaultConfig(node("lsp"))
+		c.change(&cfg)
+		err := cfg.Validate()
+		if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if _, lerr := Load(cfg); (lerr == nil) != (err == nil) {
+			t.Errorf("%s: Load says %v", c.name, lerr)
+		}
+	}
+}
+
+// TestLoadRefuses: rows that cannot be are not taken for something else.
+func TestLoadRefuses(t *testing.T) {
+	b := held(t, nil, nil)
+	rows := b.disk.rows()
+	without := func(table string) (out []Row) {
+		for _, r := range rows {
+			if r.Table != table {
+				out = append(out, r)
+			}
+		}
+		return out
+	}
+	for name, rows := range map[string][]Row{
+		"a member without its request": without(TableRequest),
+		"a foreign table":              {{"peer", nil, nil}},
+		"a short key":                  {{TableMember, []byte{1}, rows[0].Value}},
+		"an empty value":               {{TableRequest, requestKey{}.encode(), nil}},
+	} {
+		if _, err := Load(b.cfg, rows...); err == nil {
+			t.Errorf("%s is loaded", name)
+		}
+	}
+}
+
+// TestTombstonesAreBounded: a peer that cancels for ever buries its own tombstones.
+func TestTombstonesAreBounded(t *testing.T) {
+	b := newBox(t, func(c *Config) { c.TombstonesPerPeer = 3 })
+	for i := range 5 {
+		b.apply(Tick{int64(2000 + i)})
+		b.apply(cancelled("A", hash(string(rune('a'+i)))))
+	}
+	if n := len(b.table.tombs[node("A")]); n != 3 {
+		t.Errorf("%d tombstones", n)
+	}
+	if b.table.entombed(requestKey{node("A"), hash("a")}) || !b.table.entombed(requestKey{node("A"), hash("e")}) {
+		t.Error("not the oldest went")
+	}
+}
+
+// TestDirectCancel: rod.cancel over LSPS0 is answered.
+func TestDirectCancel(t *testing.T) {
+	ev := CancelRequested{Peer: node("A"), HasChannel: true, Payload: CancelRequest{PidHash: PidHash(pid("1"))}.Encode(), Direct: true}
+	b := held(t, nil, nil)
+	out := b.apply(ev)
+	if got := statuses(t, out); !slices.Equal(got, []StatusState{StatusCancelled, StatusCancelled}) || out.Replies[1].Path != nil {
+		t.Errorf("told %v", got)
+	}
+}
