@@ -65,7 +65,7 @@ func readAddresses(c *cursor) (found []Address, hostnames int) {
 
 // validHostname admits what can be in a DNS name: other bytes could mean something to whatever shows or dials it.
 func validHostname(name string) bool {
-	if name == "" || len(name) > 255 {
+	if name == "" || len(name) > 255 || strings.HasSuffix(name, ".onion") {
 		return false
 	}
 	return strings.IndexFunc(name, func(r rune) bool {

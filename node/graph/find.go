@@ -20,8 +20,8 @@ const (
 // arc is a direction of a channel, as the search sees it.
 type arc struct {
 	scid     lnwire.ShortChannelID
-	from     NodeID
-	policy   Policy
+	from     *NodeID
+	policy   *Policy
 	capacity lnwire.MilliSatoshi
 }
 
@@ -108,8 +108,8 @@ func (s *search) addHints() {
 			if i+1 < len(path) {
 				to = path[i+1].Node
 			}
-			policy := Policy{CltvExpiryDelta: h.CltvExpiryDelta, FeeBase: h.FeeBase, FeeProportional: h.FeeProportional, HTLCMaximum: maxMoney}
-			s.hints[to] = append(s.hints[to], arc{h.SCID, h.Node, policy, maxMoney})
+			policy := &Policy{CltvExpiryDelta: h.CltvExpiryDelta, FeeBase: h.FeeBase, FeeProportional: h.FeeProportional, HTLCMaximum: maxMoney}
+			s.hints[to] = append(s.hints[to], arc{h.SCID, &path[i].Node, policy, maxMoney})
 		}
 	}
 }
@@ -133,7 +133,7 @@ func (s *search) expand(l *label) {
 			if u == nil || e.required || from.required {
 				continue
 			}
-			s.step(l, arc{e.announcement.SCID, from.id, u.Policy, lnwire.MilliSatoshi(e.capacity) * 1000})
+			s.step(l, arc{e.announcement.SCID, &from.id, &u.Policy, lnwire.MilliSatoshi(e.capacity) * 1000})
 		}
 	}
 	for _, a := range s.hints[l.node] {
@@ -143,15 +143,17 @@ func (s *search) expand(l *label) {
 
 // step goes from l to the node that forwards over a.
 func (s *search) step(l *label, a arc) {
-	p := &a.policy
+	p, from := a.policy, *a.from
 	switch {
-	case a.from == s.From || a.from == s.To: // the payer's channels are Local, and nothing goes through the payee
-		return
 	case p.Disabled || l.amount < p.HTLCMinimum || l.amount > p.HTLCMaximum:
 		return
-	case l.amount+s.used[Direction{a.scid, a.from}] > a.capacity:
+	case from == s.From || from == s.To: // the payer's channels are Local, and nothing goes through the payee
 		return
-	case s.IgnoreNodes[a.from] || s.IgnoreChannels[Direction{a.scid, a.from}]:
+	case s.IgnoreNodes[from] || s.IgnoreChannels[Direction{a.scid, from}]:
+		return
+	case l.amount+s.used[Direction{a.scid, from}] > a.capacity:
+		return
+	case len(s.settled[from]) >= s.keep:
 		return
 	}
 	fee, ok := p.FeeFor(l.amount)
@@ -160,10 +162,10 @@ func (s *search) step(l *label, a arc) {
 	}
 	delta := uint32(p.CltvExpiryDelta)
 	next := &label{
-		node: a.from, next: l, scid: a.scid, hops: l.hops + 1,
+		node: from, next: l, scid: a.scid, hops: l.hops + 1,
 		amount: l.amount + fee,
 		cltv:   l.cltv + delta,
-		cost:   l.cost + uint64(fee) + risk(l.amount, delta) + hopCost + s.penalty(a.scid, a.from),
+		cost:   l.cost + uint64(fee) + risk(l.amount, delta) + hopCost + s.penalty(a.scid, from),
 	}
 	next.firstCltv, next.firstCost = next.cltv, next.cost
 	if delta < s.FirstHopDelta {

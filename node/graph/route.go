@@ -142,7 +142,7 @@ func (g *Graph) Find(r Request) ([]Route, error) {
 		return []Route{route}, nil
 	}
 	if r.MaxParts > 1 {
-		if routes, ok := g.split(r, r.MaxParts, false); ok {
+		if routes, ok := g.splitLargest(r, r.MaxParts); ok {
 			return routes, nil
 		}
 	}
@@ -157,7 +157,10 @@ func (g *Graph) FindParts(r Request, n int) ([]Route, error) {
 	if n < 1 || uint64(n) > uint64(r.Amount) {
 		return nil, fmt.Errorf("find routes: %d parts of %d msat", n, r.Amount)
 	}
-	if routes, ok := g.split(r, n, true); ok {
+	if routes, ok := g.splitEvenly(r, n); ok {
+		return routes, nil
+	}
+	if routes, ok := g.splitHalving(r, n); ok {
 		return routes, nil
 	}
 	return nil, fmt.Errorf("%w to %x for %d msat in %d parts: %s", ErrNoRoute, r.To, r.Amount, n, g.obstacle(r))

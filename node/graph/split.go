@@ -1,87 +1,139 @@
 package graph
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
 	"github.com/lightningnetwork/lnd/lnwire"
 )
 
-// split finds up to n routes, or exactly n, that carry the amount together. Parts share what they share: a part leaves
-// less of the payer's channels and of the capacities on its way for those after it.
-//
-// First every part is tried at its even share of what remains (exactly) or at all that remains; where that does not
-// pass, as much as passes. If even shares leave something over, the largest possible parts are tried from the start.
-func (g *Graph) split(r Request, n int, exactly bool) ([]Route, bool) {
-	if routes, ok := g.parts(r, n, exactly, exactly); ok {
-		return routes, true
-	}
-	if !exactly {
-		return nil, false
-	}
-	return g.parts(r, n, true, false)
+// splitting is a payment on its way to being split. Parts share what they share: each leaves less of the payer's channels,
+// of the capacities on its way and of the fee limit to those after it.
+type splitting struct {
+	g      *Graph
+	rest   Request // what remains to be carried, by what remains
+	routes []Route
 }
 
-// parts takes one part after the other, even shares or the largest possible ones.
-func (g *Graph) parts(r Request, n int, exactly, even bool) ([]Route, bool) {
-	left, fees := r.Amount, r.MaxFee
-	rest := r
-	rest.Local = slices.Clone(r.Local)
-	rest.used = maps.Clone(r.used)
-	if rest.used == nil {
-		rest.used = map[Direction]lnwire.MilliSatoshi{}
+func (g *Graph) splitting(r Request) *splitting {
+	r.Local = slices.Clone(r.Local)
+	if r.used = maps.Clone(r.used); r.used == nil {
+		r.used = map[Direction]lnwire.MilliSatoshi{}
 	}
-	var routes []Route
-	for k := n; k > 0 && left > 0; k-- {
-		share := left
-		if even {
-			share = (left + lnwire.MilliSatoshi(k) - 1) / lnwire.MilliSatoshi(k)
-		} else if exactly {
-			share = left - lnwire.MilliSatoshi(k-1) // at least 1 msat for each of the others
-		}
-		route, ok := g.largest(rest, share, fees)
-		if !ok {
-			return nil, false
-		}
-		rest.reserve(route)
-		left, fees = left-route.Amount(), fees-route.Fee()
-		routes = append(routes, route)
-	}
-	slices.SortStableFunc(routes, func(a, b Route) int { return int(min(1, max(-1, int64(b.Amount())-int64(a.Amount())))) })
-	return routes, left == 0 && (!exactly || len(routes) == n)
+	return &splitting{g: g, rest: r}
 }
 
-// largest finds a route for amount, or for the most of it that passes.
-func (g *Graph) largest(r Request, amount, fees lnwire.MilliSatoshi) (Route, bool) {
-	r.Amount, r.MaxFee = amount, fees
-	if route, ok := g.search(&r, maxLabels); ok {
-		return route, true
+// part adds a route for amount over one of the given channels.
+func (s *splitting) part(amount lnwire.MilliSatoshi, local []LocalChannel) bool {
+	r := s.rest
+	r.Amount, r.Local = amount, local
+	route, ok := s.g.search(&r, maxLabels)
+	if ok {
+		s.take(route)
 	}
-	var best Route
-	found := false
-	for low, high := lnwire.MilliSatoshi(1), amount; low < high; {
-		r.Amount = low + (high-low)/2
-		if route, ok := g.search(&r, maxLabels); ok {
-			best, found, low = route, true, r.Amount+1
-		} else {
-			high = r.Amount
-		}
-	}
-	return best, found
+	return ok
 }
 
-// reserve takes a route's HTLCs off what is left for the next part.
-func (r *Request) reserve(route Route) {
-	from := r.From
+// largestPart adds a route for as much of the rest as one route carries.
+func (s *splitting) largestPart() bool {
+	r := s.rest
+	best, found := s.g.search(&r, maxLabels)
+	if !found {
+		for low, high := lnwire.MilliSatoshi(1), s.rest.Amount; low < high; {
+			r.Amount = low + (high-low)/2
+			if route, ok := s.g.search(&r, maxLabels); ok {
+				best, found, low = route, true, r.Amount+1
+			} else {
+				high = r.Amount
+			}
+		}
+	}
+	if found {
+		s.take(best)
+	}
+	return found
+}
+
+// take makes a route a part, and takes what it uses off the rest.
+func (s *splitting) take(route Route) {
+	s.routes = append(s.routes, route)
+	s.rest.Amount -= route.Amount()
+	s.rest.MaxFee -= route.Fee()
+	from := s.rest.From
 	for i, hop := range route.Hops {
 		if i > 0 {
-			r.used[Direction{hop.SCID, from}] += hop.Amount
+			s.rest.used[Direction{hop.SCID, from}] += hop.Amount
 		}
 		from = hop.Node
 	}
-	for i := range r.Local {
-		if c := &r.Local[i]; c.ID == route.Local {
+	for i := range s.rest.Local {
+		if c := &s.rest.Local[i]; c.ID == route.Local {
 			c.Max -= min(c.Max, route.Hops[0].Amount)
 		}
 	}
+}
+
+// done gives the parts, largest first.
+func (s *splitting) done() ([]Route, bool) {
+	if s.rest.Amount > 0 {
+		return nil, false
+	}
+	slices.SortStableFunc(s.routes, func(a, b Route) int { return cmp.Compare(b.Amount(), a.Amount()) })
+	return s.routes, true
+}
+
+// splitLargest takes the largest part that passes, and again, up to n times.
+func (g *Graph) splitLargest(r Request, n int) ([]Route, bool) {
+	s := g.splitting(r)
+	for len(s.routes) < n && s.rest.Amount > 0 && s.largestPart() {
+	}
+	return s.done()
+}
+
+// splitEvenly makes n parts of the same size, but for what does not divide.
+func (g *Graph) splitEvenly(r Request, n int) ([]Route, bool) {
+	s := g.splitting(r)
+	for k := lnwire.MilliSatoshi(n); k > 0; k-- {
+		if !s.part((s.rest.Amount+k-1)/k, s.rest.Local) {
+			return nil, false
+		}
+	}
+	return s.done()
+}
+
+// splitHalving takes the largest parts that pass and halves the largest of them until there are n, each half on the
+// channel of the whole: that one has room for both.
+func (g *Graph) splitHalving(r Request, n int) ([]Route, bool) {
+	whole, ok := g.splitLargest(r, n)
+	if !ok {
+		return nil, false
+	}
+	type piece struct {
+		amount lnwire.MilliSatoshi
+		local  uint64
+	}
+	var pieces []piece
+	for _, route := range whole {
+		pieces = append(pieces, piece{route.Amount(), route.Local})
+	}
+	for len(pieces) < n {
+		i := 0
+		for j := range pieces {
+			if pieces[j].amount > pieces[i].amount {
+				i = j
+			}
+		}
+		half := pieces[i].amount / 2
+		pieces[i].amount -= half
+		pieces = append(pieces, piece{half, pieces[i].local})
+	}
+	s := g.splitting(r)
+	for _, p := range pieces {
+		i := slices.IndexFunc(s.rest.Local, func(c LocalChannel) bool { return c.ID == p.local })
+		if !s.part(p.amount, s.rest.Local[i:i+1]) {
+			return nil, false
+		}
+	}
+	return s.done()
 }
