@@ -25,6 +25,21 @@ func (s *State) String() string {
 	for _, f := range s.fees[1:] {
 		fmt.Fprintf(&b, "  fee %d@%d", f.rate, f.stage)
 	}
+	switch {
+	case !s.connected:
+		b.WriteString("  disconnected")
+	case !s.established:
+		b.WriteString("  not re-established")
+	}
+	if len(s.sent) > 0 {
+		b.WriteString("  sent")
+	}
+	for i, r := range s.sent {
+		if i == s.signedRefs {
+			b.WriteString(" |")
+		}
+		fmt.Fprintf(&b, " %s%d", [...]string{refAdd: "+", refRemove: "-", refFee: "fee "}[r.kind], r.id)
+	}
 	htlcs := func(side string, hs []htlc) {
 		for _, h := range hs {
 			fmt.Fprintf(&b, "\n  %s %d amount %d stage %d", side, h.Key.HTLC, uint64(h.Amount), h.add)
