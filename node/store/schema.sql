@@ -8,6 +8,8 @@ create table htlc                (k blob primary key, v blob not null, sum integ
 create table settled             (k blob primary key, v blob not null, sum integer not null) strict, without rowid;
 create table rod_request         (k blob primary key, v blob not null, sum integer not null) strict, without rowid;
 create table rod_member          (k blob primary key, v blob not null, sum integer not null) strict, without rowid;
+create table rod_payer           (k blob primary key, v blob not null, sum integer not null) strict, without rowid;
+create table rod_payee           (k blob primary key, v blob not null, sum integer not null) strict, without rowid;
 create table rod_tombstone       (k blob primary key, v blob not null, sum integer not null) strict, without rowid;
 create table revoked             (k blob primary key, v blob not null, sum integer not null) strict, without rowid;
 create table peer                (k blob primary key, v blob not null, sum integer not null) strict, without rowid;

@@ -31,6 +31,8 @@ const (
 	ChannelUpdate                     // gossip: channel_update
 	NodeAnnouncement                  // gossip: node_announcement
 	Event                             // history for the operator
+	Payer                             // rod: payments of ours that are to be held
+	Payee                             // rod: payments that wait for us
 	endOfTables
 )
 
@@ -38,7 +40,7 @@ var tableNames = [endOfTables]string{
 	Channel: "channel", HTLC: "htlc", Settled: "settled", Request: "rod_request", Member: "rod_member",
 	Tombstone: "rod_tombstone", Revoked: "revoked", Peer: "peer", Meta: "meta", Invoice: "invoice", Payment: "payment",
 	Mailbox: "mailbox", Device: "device", Outbox: "outbox", Wallet: "wallet", Announcement: "channel_announcement",
-	ChannelUpdate: "channel_update", NodeAnnouncement: "node_announcement", Event: "event",
+	ChannelUpdate: "channel_update", NodeAnnouncement: "node_announcement", Event: "event", Payer: "rod_payer", Payee: "rod_payee",
 }
 
 // Tables lists all tables in the order of their numbers.
