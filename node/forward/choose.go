@@ -10,11 +10,12 @@ import (
 // else the one with the most room. BOLT 4 "Non-strict Forwarding" permits any.
 //
 // Without one, a hold that was released waits for as long as its deadline lets it. An ordinary HTLC waits only for a
-// peer that is away, and only for a while: one that can be woken, or any peer just after our own start.
+// peer that is away, and only for a while: one that can be woken, or any peer just after our own start. Nothing waits
+// whose own channel is shutting down.
 func choose(q *question) answer {
 	f := q.f
 	if f.stale {
-		return waits{}
+		return q.wait(0)
 	}
 	room := q.survey()
 	if q.out = room.best; q.out != nil {
@@ -22,19 +23,26 @@ func choose(q *question) answer {
 	}
 	switch {
 	case q.judged.Deadline != 0: // a released hold
-		return waits{}
+		return q.wait(0)
 	case room.alive == 0:
 		return refusal{permanentChannelFailure()}
 	case room.usable == 0 && len(q.peer.waiting) >= f.cfg.WaitPerPeer:
 		return refusal{temporaryChannelFailure(q.policy)}
 	case room.usable == 0 && q.in.until > f.now:
-		return waits{q.in.until}
+		return q.wait(q.in.until)
 	case room.usable == 0 && q.in.until == 0 && q.peer.device:
-		return waits{f.now + f.cfg.WakeWait}
+		return q.wait(f.now + f.cfg.WakeWait)
 	case room.usable > 0 && room.tooSmall == room.usable:
 		return refusal{amountBelowMinimum(q.in.hop.Amount, q.policy)}
 	}
 	return refusal{temporaryChannelFailure(q.policy)}
+}
+
+func (q *question) wait(until int64) answer {
+	if c := q.f.channels[q.in.htlc.Key.Channel]; c != nil && c.Shutdown {
+		return refusal{temporaryNodeFailure()}
+	}
+	return waits{until}
 }
 
 // room is what survey finds: how many of the channels with a peer are alive, usable, and usable but for larger HTLCs only.
