@@ -107,9 +107,9 @@ func TestRouterIsShared(t *testing.T) {
 	m := messageOf(t, true, EncryptedData{}, Record{Type: messageEncryptedData})
 	k := NewRouter(testKey(0))
 	var group sync.WaitGroup
-	for range 8 {
+	for range 4 {
 		group.Go(func() {
-			for range 10 {
+			for range 3 {
 				if _, failure := k.Peel(&packets[0], testHash, nil); failure != nil {
 					t.Error(failure)
 				}

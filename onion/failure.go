@@ -131,6 +131,11 @@ func (s Secrets) Decode(reason []byte) (hop int, message lnwire.FailureMessage, 
 	if err != nil {
 		return -1, nil, err
 	}
+	return readReason(shared, reason)
+}
+
+// readReason decodes a reason with the secrets of the route. reason is not written to.
+func readReason(shared []secret, reason []byte) (hop int, message lnwire.FailureMessage, err error) {
 	hop = -1
 	var body []byte
 	for i := range maxHops {

@@ -236,14 +236,26 @@ func TestFailureRoundTrip(t *testing.T) {
 	for n := 1; n <= 20; n++ {
 		t.Run(fmt.Sprintf("%d hops", n), func(t *testing.T) {
 			packets, secrets := unwrapped(t, testRoute(n))
+			// The whole way through every Router, and what is derived there serves for the rest.
+			first := sendBack(t, packets, n-1, failures[0])
+			keys := must[[]secret](t)(secrets.shared())
+			for i := range keys {
+				equal(t, "secret", must[secret](t)(NewRouter(testKey(i)).onionSecret(&packets[i], testHash, nil)), keys[i])
+			}
 			// Every message, and every hop as its source, beginning with the last.
 			for i := range max(len(failures), n) {
 				source, message := n-1-i%n, failures[i%len(failures)]
-				reason := sendBack(t, packets, source, message)
+				reason := keys[source].mask(keys[source].seal(must[[]byte](t)(encodeFailure(message))))
+				for hop := source - 1; hop >= 0; hop-- {
+					reason = keys[hop].mask(reason)
+				}
+				if i == 0 {
+					same(t, "reason through the Routers", first, reason)
+				}
 				if size := max(ReasonSize, 36+len(must[[]byte](t)(encodeFailure(message)))); len(reason) != size {
 					t.Errorf("reason of %d bytes, want %d", len(reason), size)
 				}
-				hop, got, err := secrets.Decode(reason)
+				hop, got, err := readReason(keys, reason)
 				if err != nil {
 					t.Fatalf("%v from hop %d: %v", message.Code(), source, err)
 				}

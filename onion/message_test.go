@@ -199,12 +199,12 @@ func TestMessageSizes(t *testing.T) {
 			}
 		}
 	}
-	small := last(1000, 1366)
+	small := last(1080, 1366)
 	m, err := build(small + 1)
 	if err != nil || len(m.OnionBlob) != 32834 {
 		t.Fatalf("%d bytes: %v", small+1, err)
 	}
-	large := last(small+32768-1300-20, 32834)
+	large := last(small+32768-1300-4, 32834)
 	if _, err := build(large + 1); !errors.Is(err, ErrMessageTooLarge) {
 		t.Errorf("%d bytes: %v", large+1, err)
 	}

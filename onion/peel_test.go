@@ -496,3 +496,19 @@ func TestBuildLimits(t *testing.T) {
 		hop.Metadata = hop.Metadata[1:]
 	}
 }
+
+// A Total left out is that of a payment of one part.
+func TestBuildTotal(t *testing.T) {
+	for total, want := range map[lnwire.MilliSatoshi]lnwire.MilliSatoshi{0: 300, 500: 500} {
+		hop := PayHop{Node: testNode(0), Amount: 300, PaymentSecret: &[32]byte{1}, Total: total}
+		packet, _, err := Build(testSession, []PayHop{hop}, testHash)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, failure := NewRouter(testKey(0)).Peel(&packet, testHash, nil)
+		if failure != nil {
+			t.Fatal(failure)
+		}
+		equal(t, "total_msat", got.Total, want)
+	}
+}
