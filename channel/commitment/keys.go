@@ -15,7 +15,7 @@ func DeriveKeys(point PubKey, owner, other BasePoints) (Keys, error) {
 		OwnerFunding:       owner.Funding,
 		OtherFunding:       other.Funding,
 	}
-	// One call, so that the four keys share one field inversion.
+	// All at once, so that the four keys share one field inversion.
 	var points [4]btcec.JacobianPoint
 	var keys [4]PubKey
 	var err error
@@ -64,11 +64,7 @@ func tweakedPoint(base, point PubKey) (sum btcec.JacobianPoint, err error) {
 
 // DerivePrivKey is the private key of DerivePubKey.
 func DerivePrivKey(base *btcec.PrivateKey, point PubKey) *btcec.PrivateKey {
-	return derivePrivKey(base, pubKey(base), point)
-}
-
-func derivePrivKey(base *btcec.PrivateKey, basePoint, point PubKey) *btcec.PrivateKey {
-	t := tweak(point, basePoint)
+	t := tweak(point, pubKey(base))
 	return btcec.PrivKeyFromScalar(t.Add(&base.Key))
 }
 
@@ -106,10 +102,14 @@ func DeriveRevocationPrivKey(base *btcec.PrivateKey, secret [32]byte) *btcec.Pri
 	return btcec.PrivKeyFromScalar(tb.Add(&tp))
 }
 
-// PointOf is the per-commitment point of a per-commitment secret: secret * G.
+// PointOf is the per-commitment point of a per-commitment secret: secret * G. BOLT 2 "Completing the Transition to the
+// Updated State": a secret that is no valid secret key is refused; its point is all zero here, like that of no valid one.
 func PointOf(secret [32]byte) PubKey {
-	key, _ := btcec.PrivKeyFromBytes(secret[:])
-	return pubKey(key)
+	var s btcec.ModNScalar
+	if s.SetBytes(&secret) != 0 || s.IsZero() {
+		return PubKey{}
+	}
+	return pubKey(btcec.PrivKeyFromScalar(&s))
 }
 
 // CheckPubKey says whether key is a compressed point on the curve.

@@ -21,7 +21,7 @@ func parse(t testing.TB, k PubKey) *btcec.PublicKey {
 // TestScriptsAgainstLnd compares all scripts and derived keys with those of lnd, on random inputs.
 func TestScriptsAgainstLnd(t *testing.T) {
 	r := newRand(t)
-	for range 50 {
+	for range 25 {
 		w := newWorld(t, r)
 		k := &w.keys
 		hash, expiry, delay := random32(r), r.Uint32N(maxExpiry+1), uint16(r.Uint32())
@@ -123,5 +123,23 @@ func TestPubKeysAreChecked(t *testing.T) {
 		if _, err := DeriveKeys(p, a, b); err == nil {
 			t.Errorf("%s: no error for a key off the curve", name)
 		}
+	}
+}
+
+func TestPointOfInvalidSecret(t *testing.T) {
+	one := [32]byte{31: 1}
+	onePlusOrder := groupOrder
+	onePlusOrder.AddInt(1).Normalize()
+	for name, secret := range map[string][32]byte{
+		"zero":              {},
+		"group order":       *groupOrder.Bytes(),
+		"group order and 1": *onePlusOrder.Bytes(),
+	} {
+		if PointOf(secret) != (PubKey{}) {
+			t.Errorf("%s is a secret key", name)
+		}
+	}
+	if PointOf(one) == (PubKey{}) {
+		t.Error("1 is no secret key")
 	}
 }

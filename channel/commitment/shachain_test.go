@@ -16,7 +16,7 @@ func TestSecretStore(t *testing.T) {
 	if _, ok := s.Lookup(0); ok {
 		t.Error("an empty store knows a secret")
 	}
-	const count = 300
+	const count = 140
 	for n := uint64(0); n < count; n++ {
 		if err := s.Add(n, SecretFromSeed(seed, SecretIndex(n))); err != nil {
 			t.Fatal(err)
@@ -39,7 +39,7 @@ func TestSecretStore(t *testing.T) {
 			t.Errorf("Add(%d) after %d", n, count-1)
 		}
 	}
-	// 300 is even: its index has no trailing zeros and derives nothing, so a secret of another seed shows at the next.
+	// 140 is even: its index has no trailing zeros and derives nothing, so a secret of another seed shows at the next.
 	if err := s.Add(count, random32(r)); err != nil {
 		t.Fatal(err)
 	}

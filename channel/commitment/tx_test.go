@@ -209,7 +209,7 @@ func checkHTLCTx(t *testing.T, c *Commitment, h *HTLCOutput) {
 
 func TestBuildAgainstSlow(t *testing.T) {
 	r := newRand(t)
-	for i := range 200 {
+	for i := range 100 {
 		w := newWorld(t, r)
 		sp := w.spec(r, r.IntN(1+i%40))
 		if i%10 == 0 {
