@@ -18,7 +18,8 @@ import (
 // Options of Fund. The zero value spends confirmed coins and makes P2WPKH change.
 type Options struct {
 	Change Kind
-	// Unconfirmed allows spending our own change before it is confirmed, after the confirmed coins.
+	// Unconfirmed allows spending our own change before it is confirmed, after the confirmed coins. The transactions that make it have
+	// to be published first.
 	Unconfirmed bool
 	// Reserve is how much must be left in the wallet afterwards, confirmed and own change together: what the anchors of open channels may need.
 	Reserve btcutil.Amount
