@@ -122,6 +122,22 @@ type Pair struct {
 	conn      int
 }
 
+// Clone is an independent copy: the States are values.
+func (p *Pair) Clone() *Pair {
+	c := *p
+	for i, s := range p.Sides {
+		n := *s
+		n.Rows = s.Rows.clone()
+		n.Queue = append([]Turn(nil), s.Queue...)
+		n.Out = append([]lnwire.Message(nil), s.Out...)
+		n.Chain = nil
+		n.Notices = nil
+		n.committed = copyMap(s.committed)
+		c.Sides[i] = &n
+	}
+	return &c
+}
+
 // Preimage is the preimage of the n-th payment of a test; Hash its hash.
 func Preimage(n uint64) [32]byte { return sha256.Sum256(fmt.Appendf(nil, "preimage %d", n)) }
 
@@ -495,5 +511,32 @@ func (p *Pair) Agree() error {
 	if len(a.Offered()) != len(b.Received()) || len(a.Received()) != len(b.Offered()) {
 		return fmt.Errorf("htlcs differ:\n%v\n%v", a, b)
 	}
+	return nil
+}
+
+// ConfirmSpend puts a transaction into a new block and tells both sides of the outputs they watch that it spends.
+func (p *Pair) ConfirmSpend(tx *wire.MsgTx) error {
+	for side, s := range p.Sides {
+		if s.State == nil {
+			continue
+		}
+		for i, in := range tx.TxIn {
+			f := chain.Spent{Out: in.PreviousOutPoint, By: tx, Input: uint32(i), Height: p.Height + 1, TxIndex: 1}
+			if err := p.Do(side, channel.Chain{Event: f}); err != nil {
+				return err
+			}
+		}
+	}
+	return p.Mine(1)
+}
+
+// Reorg disconnects the newest block.
+func (p *Pair) Reorg() error {
+	for i := range p.Sides {
+		if err := p.Do(i, channel.Chain{Event: chain.BlockDisconnected{Height: p.Height}}); err != nil {
+			return err
+		}
+	}
+	p.Height--
 	return nil
 }

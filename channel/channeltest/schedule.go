@@ -19,12 +19,11 @@ type Ledger struct {
 	next   uint64
 	// fulfilled: what the offerer was told, by payment.
 	fulfilled map[uint64]bool
-	settled   map[uint64]bool // what the receiver was told
 }
 
 // NewLedger starts with the balances as they are.
 func NewLedger(p *Pair) *Ledger {
-	l := &Ledger{p: p, amount: map[uint64]lnwire.MilliSatoshi{}, from: map[uint64]int{}, fulfilled: map[uint64]bool{}, settled: map[uint64]bool{}}
+	l := &Ledger{p: p, amount: map[uint64]lnwire.MilliSatoshi{}, from: map[uint64]int{}, fulfilled: map[uint64]bool{}}
 	l.start[0], l.start[1] = p.Sides[0].State.Balance()
 	for i := range l.seen {
 		l.seen[i] = len(p.Sides[i].Notices)
