@@ -98,7 +98,8 @@ func (g *Graph) channelAnnouncement(from NodeID, a *ChannelAnnouncement) (Output
 // mean that keys have leaked or are misused; the nodes of both are banned and their channels forgotten. As both carry
 // signatures of the same funding keys, nobody else can cause this.
 func (g *Graph) announcedAgain(known, a *ChannelAnnouncement) (Output, error) {
-	if a.Nodes == known.Nodes || a.Keys != known.Keys {
+	ours := known.Nodes[0] == g.cfg.Self || known.Nodes[1] == g.cfg.Self
+	if a.Nodes == known.Nodes || a.Keys != known.Keys || ours {
 		return ignored("%s is known", a.SCID.AltString()), nil
 	}
 	if err := a.Verify(); err != nil {

@@ -132,13 +132,13 @@ func (r *Request) maxCltv() uint32 {
 	return r.MaxCltv
 }
 
-// Find gives the cheapest route, or, if none carries the whole amount and r.MaxParts allows it, a set of routes that together
+// Find gives the cheapest route (or one nearly as cheap), or, if none carries the whole amount and r.MaxParts allows it, a set of routes that together
 // do, largest first. The error is ErrNoRoute, with what was in the way, or says what is wrong with the request.
 func (g *Graph) Find(r Request) ([]Route, error) {
 	if err := r.check(); err != nil {
 		return nil, fmt.Errorf("find route: %w", err)
 	}
-	if route, ok := g.search(&r, maxLabels); ok {
+	if route, ok := g.cheapest(&r); ok {
 		return []Route{route}, nil
 	}
 	if r.MaxParts > 1 {
@@ -177,11 +177,11 @@ func (g *Graph) obstacle(r Request) string {
 	}
 	lifted := r
 	lifted.MaxFee = maxMoney
-	if route, ok := g.search(&lifted, maxLabels); ok {
+	if route, ok := g.cheapest(&lifted); ok {
 		return fmt.Sprintf("the cheapest asks %d msat of fees, the limit is %d", route.Fee(), r.MaxFee)
 	}
 	if lifted.Amount = 1000; r.Amount > 1000 {
-		if _, ok := g.search(&lifted, maxLabels); ok {
+		if _, ok := g.cheapest(&lifted); ok {
 			return "no channels large enough"
 		}
 	}

@@ -28,7 +28,7 @@ func (g *Graph) splitting(r Request) *splitting {
 func (s *splitting) part(amount lnwire.MilliSatoshi, local []LocalChannel) bool {
 	r := s.rest
 	r.Amount, r.Local = amount, local
-	route, ok := s.g.search(&r, maxLabels)
+	route, ok := s.g.cheapest(&r)
 	if ok {
 		s.take(route)
 	}
@@ -38,11 +38,11 @@ func (s *splitting) part(amount lnwire.MilliSatoshi, local []LocalChannel) bool 
 // largestPart adds a route for as much of the rest as one route carries.
 func (s *splitting) largestPart() bool {
 	r := s.rest
-	best, found := s.g.search(&r, maxLabels)
+	best, found := s.g.cheapest(&r)
 	if !found {
 		for low, high := lnwire.MilliSatoshi(1), s.rest.Amount; low < high; {
 			r.Amount = low + (high-low)/2
-			if route, ok := s.g.search(&r, maxLabels); ok {
+			if route, ok := s.g.cheapest(&r); ok {
 				best, found, low = route, true, r.Amount+1
 			} else {
 				high = r.Amount
