@@ -136,13 +136,13 @@ func (t *turn) receive(msg lnwire.Message) error {
 
 // receiveEstablished takes the messages that need a channel, and on this connection its channel_reestablish.
 func (t *turn) receiveEstablished(msg lnwire.Message) error {
-	live := t.opening == openFunded && t.established && t.phase != PhaseWaiting
+	live := t.opening == openFunded && t.established
 	var err error
 	handle := func(f func() error) {
 		switch {
-		case t.phase == PhaseClosing && t.end.kind != endMutual: // BOLT 2: a failed channel ignores the peer
+		case t.phase == PhaseClosing && t.end.kind != endMutual || t.phase == PhaseWaiting: // BOLT 2: a failed channel ignores the peer
 		case !live:
-			err = misstep(`BOLT 2 "Message Retransmission"`, "%v before channel_reestablish", msg.MsgType())
+			err = misstep(`BOLT 2 "Message Retransmission"`, "%s before channel_reestablish", messageName(msg))
 		default:
 			err = f()
 		}
@@ -150,7 +150,7 @@ func (t *turn) receiveEstablished(msg lnwire.Message) error {
 	update := func(f func() error) {
 		handle(func() error {
 			if !t.readySent || !t.readyReceived {
-				return violation(`BOLT 2 "Normal Operation"`, "%v before channel_ready", msg.MsgType())
+				return violation(`BOLT 2 "Normal Operation"`, "%s before channel_ready", messageName(msg))
 			}
 			if t.phase == PhaseClosing {
 				return nil

@@ -75,6 +75,9 @@ func (s *State) closingFee() (int64, feeRange) {
 	if ideal == 0 {
 		ideal = s.rates.Normal
 	}
+	if ideal == 0 {
+		ideal = s.FeePerKw()
+	}
 	ideal = max(ideal, floor)
 	pays := int64(s.balanceRemote / 1000)
 	if s.params.Opener {

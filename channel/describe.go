@@ -117,6 +117,12 @@ func DescribeMessage(m lnwire.Message) string {
 	return fmt.Sprintf("%v", m.MsgType())
 }
 
+// messageName is the BOLT's name of a message.
+func messageName(m lnwire.Message) string {
+	name, _, _ := strings.Cut(DescribeMessage(m), " ")
+	return name
+}
+
 // DescribeNotice is a notice as in golden scripts.
 func DescribeNotice(n Notice) string {
 	switch n := n.(type) {

@@ -66,6 +66,7 @@ type chainOutput struct {
 	spent  uint32         // height at which it was spent, 0: unspent
 	by     chainhash.Hash // by which transaction
 	rate   chain.FeePerKw // of the last sweep published, 0: none
+	asked  bool           // to publish that sweep, in this life of the process; not encoded
 }
 
 type outputKind uint8
@@ -331,7 +332,7 @@ func (t *turn) unspend(height uint32) {
 	}
 	for i := range sp.outputs {
 		if sp.outputs[i].spent >= height {
-			sp.outputs[i].spent = 0
+			sp.outputs[i].spent, sp.outputs[i].by, sp.outputs[i].asked = 0, chainhash.Hash{}, false
 			t.dirty = true
 		}
 	}
@@ -370,6 +371,8 @@ func (t *turn) progressEnd() {
 			return
 		}
 	}
+	// Every output is spent for good. What is still open, of a commitment we did not know, can no longer be claimed.
+	t.failRest(nil)
 	t.notice(Closed{Tx: sp.tx})
 	t.phase = PhaseClosed
 	t.out.Save.Delete = true
@@ -388,6 +391,11 @@ func (t *turn) resolveDeep(sp *spend) {
 			open[o.htlc] = true
 		}
 	}
+	t.failRest(open)
+}
+
+// failRest resolves the offered HTLCs that are not open, and have not been resolved, as failed.
+func (t *turn) failRest(open map[uint64]bool) {
 	for i := range t.offered {
 		h := &t.offered[i]
 		if h.resolved || open[h.Key.HTLC] {
@@ -433,6 +441,9 @@ func (t *turn) sweep(sp *spend, o *chainOutput) {
 	if o.rate != 0 && rate < o.rate+o.rate/4 {
 		rate = o.rate
 	}
+	if o.asked && rate == o.rate {
+		return
+	}
 	how, ripe, ok := t.spendOf(sp, o)
 	if !ok || t.height+1 < ripe {
 		return
@@ -449,6 +460,7 @@ func (t *turn) sweep(sp *spend, o *chainOutput) {
 		o.rate = rate
 		t.dirty = true
 	}
+	o.asked = true
 	t.request(chain.Publish{Tx: tx})
 }
 
