@@ -173,7 +173,7 @@ func TestUnencodable(t *testing.T) {
 }
 
 func TestSilentPeer(t *testing.T) {
-	h := newHost(t, 1, func(c *Config) { c.PingInterval, c.PongTimeout = 20*time.Millisecond, 200*time.Millisecond })
+	h := newHost(t, 1, func(c *Config) { c.PingInterval, c.PongTimeout = 20*time.Millisecond, 500*time.Millisecond })
 	s := hello(t, 2, h)
 	h.next(t, "connected")
 	for range 5 { // alive as long as it answers
@@ -188,7 +188,7 @@ func TestSilentPeer(t *testing.T) {
 
 // A host that is slow itself does not take its peer for silent.
 func TestSlowReceiverIsNotSilence(t *testing.T) {
-	h := newHost(t, 1, func(c *Config) { c.PingInterval, c.PongTimeout = 10*time.Millisecond, 100*time.Millisecond })
+	h := newHost(t, 1, func(c *Config) { c.PingInterval, c.PongTimeout = 10*time.Millisecond, 500*time.Millisecond })
 	h.block = make(chan struct{})
 	s := hello(t, 2, h)
 	h.next(t, "connected")
@@ -248,7 +248,7 @@ func TestGarbageActOne(t *testing.T) {
 
 // Those who open connections and say nothing take the few places for handshakes, but not for long.
 func TestSlowHandshakes(t *testing.T) {
-	h := newHost(t, 1, func(c *Config) { c.MaxHandshakes, c.HandshakeTimeout = 2, 100*time.Millisecond })
+	h := newHost(t, 1, func(c *Config) { c.MaxHandshakes, c.HandshakeTimeout = 2, 300*time.Millisecond })
 	for i := range 4 {
 		nc, err := net.Dial("tcp", h.addr)
 		if err != nil {

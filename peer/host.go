@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -231,7 +232,7 @@ func withPort(addr string) string {
 	if _, _, err := net.SplitHostPort(addr); err == nil {
 		return addr
 	}
-	return net.JoinHostPort(addr, "9735")
+	return net.JoinHostPort(strings.Trim(addr, "[]"), "9735")
 }
 
 // greet does the handshake and the exchange of init on a new socket and registers the connection. node is nil for an
@@ -433,6 +434,7 @@ func (h *Host) Peers() []*Peer {
 func (h *Host) Close() error {
 	h.mu.Lock()
 	h.closed = true
+	h.cancel()
 	for _, l := range h.listeners {
 		l.Close()
 	}
@@ -440,7 +442,6 @@ func (h *Host) Close() error {
 		p.Close()
 	}
 	h.mu.Unlock()
-	h.cancel()
 	h.wg.Wait()
 	return nil
 }

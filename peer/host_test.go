@@ -399,6 +399,17 @@ func TestKeepInbound(t *testing.T) {
 	a.next(t, "connected")
 }
 
+func TestDefaultPort(t *testing.T) {
+	for addr, want := range map[string]string{
+		"example.com": "example.com:9735", "example.com:1": "example.com:1", "1.2.3.4": "1.2.3.4:9735",
+		"::1": "[::1]:9735", "[::1]": "[::1]:9735", "[::1]:1": "[::1]:1",
+	} {
+		if got := withPort(addr); got != want {
+			t.Errorf("%s: %s, want %s", addr, got, want)
+		}
+	}
+}
+
 func TestBackoffNeverOverflows(t *testing.T) {
 	h := newHost(t, 1)
 	for _, n := range []int{0, 5, 29, 30, 31, 62, 63, 64, 1 << 20} {

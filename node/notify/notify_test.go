@@ -375,7 +375,7 @@ func TestBadReceivers(t *testing.T) {
 			}
 		}
 	})
-	d := start(t, r, func(c *Config) { c.Timeout, c.MaxAttempts = 200*time.Millisecond, 1 })
+	d := start(t, r, func(c *Config) { c.Timeout, c.MaxAttempts = time.Second, 1 })
 	d.add(t, Entry{ID: 1, URL: r.URL + "/endless"})
 	if done := receive(t, d.ended); done != "1 delivered" {
 		t.Error(done)
