@@ -34,6 +34,10 @@ func TestAck(t *testing.T) {
 		{rule: "status 1 disabled", change: func(c *Config) { c.Enabled = false }, ask: signed("A", ask()), status: AckDisabled},
 		{rule: "20 armed requests per peer", before: func(b *box) { many(b, 20) }, ask: signed("A", ask()), status: AckLimit},
 		{rule: "one fewer is in order", before: func(b *box) { many(b, 19) }, ask: signed("A", ask()), ack: Ack{Deadline: 400, ArmedUntil: 1619}},
+		{rule: "one that is unblocked and waits for its HTLC counts too", change: func(c *Config) { c.ArmedPerPeer = 1 }, before: func(b *box) {
+			many(b, 1)
+			b.apply(Unblock{Pid: pid("a")})
+		}, ask: signed("A", ask()), status: AckLimit},
 		{rule: "10,000 requests in all", change: func(c *Config) { c.MaxRequests = 2 }, before: func(b *box) { many(b, 2) }, ask: signed("B", ask()), status: AckLimit},
 		{rule: "1 request/s with burst 10 per peer", before: func(b *box) {
 			many(b, 5)

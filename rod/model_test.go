@@ -1,0 +1,610 @@
+package rod
+
+import (
+	"flag"
+	"fmt"
+	"math/rand"
+	"reflect"
+	"slices"
+	"testing"
+)
+
+// model is the Table's rules again, slow and obvious: lists that are searched from end to end, nothing derived is kept.
+type model struct {
+	cfg      Config
+	now      int64
+	height   uint32
+	requests []*modelRequest
+	members  []*modelMember
+	finished []modelGrave
+	up       map[NodeID]bool
+}
+
+type modelRequest struct {
+	peer       NodeID
+	pid        [32]byte
+	content    string
+	hashes     [][32]byte
+	total      uint64
+	deadline   uint32
+	asked      bool
+	armedUntil int64
+	unblocked  int64
+	joined     bool
+	state      State
+}
+
+type modelMember struct {
+	r                           *modelRequest
+	h                           HTLC
+	deadline                    uint32
+	fulfilled, failed, void, ov bool
+}
+
+type modelGrave struct {
+	peer  NodeID
+	pid   [32]byte
+	until int64
+}
+
+func (m *model) of(r *modelRequest) (out []*modelMember) {
+	for _, x := range m.members {
+		if x.r == r {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+func (m *model) sum(r *modelRequest) (n uint64) {
+	for _, x := range m.of(r) {
+		n += x.h.Amount
+	}
+	return n
+}
+
+func (r *modelRequest) live() bool { return r.state <= Released }
+
+func (m *model) byPid(peer NodeID, pid [32]byte) *modelRequest {
+	for _, r := range m.requests {
+		if r.peer == peer && r.pid == pid {
+			return r
+		}
+	}
+	return nil
+}
+
+func (m *model) byHash(peer NodeID, hash [32]byte) *modelRequest {
+	for _, r := range m.requests {
+		if r.live() && r.peer == peer && slices.Contains(r.hashes, hash) {
+			return r
+		}
+	}
+	return nil
+}
+
+func (m *model) grave(peer NodeID, pid [32]byte) bool {
+	return slices.ContainsFunc(m.finished, func(g modelGrave) bool { return g.peer == peer && g.pid == pid })
+}
+
+func (m *model) armedOf(peer NodeID) (n int) {
+	for _, r := range m.requests {
+		if r.peer == peer && (r.state == Armed || len(m.of(r)) == 0) {
+			n++
+		}
+	}
+	return n
+}
+
+// judge gives the kind, whether it becomes a member, and R.
+func (m *model) judge(h HTLC) (Kind, bool, uint32) {
+	for _, x := range m.members {
+		if x.h.Key() != h.Key() {
+			continue
+		}
+		switch {
+		case x.fulfilled:
+			return Hold, false, x.deadline
+		case x.void || x.failed || !x.r.live() || m.height >= x.deadline:
+			return GiveUp, false, x.deadline
+		case x.r.state == Released:
+			return Pass, false, x.deadline
+		}
+		return Hold, false, x.deadline
+	}
+	var r *modelRequest
+	if h.Hold != nil {
+		r = m.byPid(h.Peer, h.Hold.PidHash)
+		if r != nil && !r.live() || r == nil && m.grave(h.Peer, h.Hold.PidHash) {
+			return GiveUp, false, 0
+		}
+		if r == nil && (m.byHash(h.Peer, h.Hash) != nil || m.armedOf(h.Peer) >= m.cfg.ArmedPerPeer || len(m.requests) >= m.cfg.MaxRequests) {
+			return GiveUp, false, 0
+		}
+	} else if r = m.byHash(h.Peer, h.Hash); r == nil {
+		return Pass, false, 0
+	}
+	// R, as the sentences give it.
+	asked := h.Hold != nil && h.Hold.Deadline != 0 || r != nil && r.asked
+	candidates := []int64{int64(m.height) + 1008}
+	if asked {
+		candidates = append(candidates, int64(h.OutExpiry)-42)
+	} else {
+		candidates = append(candidates, int64(h.OutExpiry)-42-288)
+	}
+	if r != nil && (r.asked || h.Hold == nil || h.Hold.Deadline == 0) {
+		candidates = append(candidates, int64(r.deadline))
+	}
+	if h.Hold != nil && h.Hold.Deadline != 0 {
+		candidates = append(candidates, int64(h.Hold.Deadline))
+	}
+	if r == nil && !asked {
+		candidates = append(candidates, int64(m.height)+432)
+	}
+	deadline := slices.Min(candidates)
+	straight := r != nil && (r.state == Released || r.unblocked != 0 && m.sum(r)+h.Amount >= r.total)
+	left := deadline - int64(m.height)
+	switch {
+	case int64(h.Expiry)-int64(m.height) > 2016, int64(h.Expiry)-int64(h.OutExpiry) < 144:
+		return GiveUp, false, 0
+	case straight && left >= 1:
+		return Pass, true, uint32(deadline)
+	case left < 6:
+		return GiveUp, false, 0
+	}
+	held, onChannel := 0, h.Amount
+	for _, x := range m.members {
+		if x.r.peer == h.Peer && x.r.state == Armed {
+			held++
+			if x.h.Channel == h.Channel {
+				onChannel += x.h.Amount
+			}
+		}
+	}
+	if held >= m.cfg.HeldPerPeer || onChannel > h.MaxInFlight/2 {
+		return GiveUp, false, 0
+	}
+	return Hold, true, uint32(deadline)
+}
+
+// finish ends a request; what it still holds is given up.
+func (m *model) finish(r *modelRequest, s State) (giveUp []HTLCKey) {
+	r.state, r.unblocked = s, 0
+	m.finished = append(m.finished, modelGrave{r.peer, r.pid, m.now + m.cfg.Tombstone})
+	for _, x := range m.of(r) {
+		if !x.void && !x.failed && !x.fulfilled {
+			giveUp = append(giveUp, x.h.Key())
+		}
+	}
+	m.sweep()
+	return giveUp
+}
+
+// sweep forgets requests that are over and have no members.
+func (m *model) sweep() {
+	m.requests = slices.DeleteFunc(m.requests, func(r *modelRequest) bool { return !r.live() && len(m.of(r)) == 0 })
+}
+
+func (m *model) end(k HTLCKey) {
+	i := slices.IndexFunc(m.members, func(x *modelMember) bool { return x.h.Key() == k })
+	if i < 0 {
+		return
+	}
+	r := m.members[i].r
+	m.members = slices.Delete(m.members, i, i+1)
+	if r.live() && len(m.of(r)) == 0 {
+		m.finish(r, Expired)
+	}
+	m.sweep()
+}
+
+// apply gives the ack's status (or -1), the given up and the released.
+func (m *model) apply(ev Event) (ack int, giveUp []HTLCKey, released []HoldKey) {
+	ack = -1
+	release := func(r *modelRequest) {
+		r.state, r.unblocked = Released, 0
+		for _, x := range m.of(r) {
+			if k := (HoldKey{r.peer, x.h.Hash}); !slices.Contains(released, k) {
+				released = append(released, k)
+			}
+		}
+	}
+	at := func(channel uint64) (out []*modelMember) {
+		for _, x := range m.members {
+			if x.h.Channel == channel {
+				out = append(out, x)
+			}
+		}
+		return out
+	}
+	one := func(k HTLCKey) *modelMember {
+		for _, x := range m.members {
+			if x.h.Key() == k {
+				return x
+			}
+		}
+		return nil
+	}
+	switch ev := ev.(type) {
+	case Requested:
+		q, _ := DecodeHold(ev.Payload)
+		ack = int(m.request(ev.Peer, string(ev.Payload), q))
+	case CancelRequested:
+		q, _ := DecodeCancel(ev.Payload)
+		r := m.byPid(ev.Peer, q.PidHash)
+		if r == nil && !m.grave(ev.Peer, q.PidHash) {
+			m.finished = append(m.finished, modelGrave{ev.Peer, q.PidHash, m.now + m.cfg.Tombstone})
+		} else if r != nil && r.state == Armed {
+			giveUp = m.finish(r, Withdrawn)
+		}
+	case Unblock:
+		for _, r := range m.requests {
+			if r.pid != PidHash(ev.Pid) || r.state != Armed || r.unblocked != 0 || ev.Next != (NodeID{}) && ev.Next != r.peer {
+				continue
+			}
+			if len(m.of(r)) > 0 && m.sum(r) < r.total {
+				r.unblocked = m.now
+			} else {
+				release(r)
+			}
+		}
+	case Member:
+		kind, member, deadline := m.judge(ev.HTLC)
+		if kind == GiveUp && one(ev.HTLC.Key()) == nil {
+			giveUp = append(giveUp, ev.HTLC.Key())
+		}
+		if !member {
+			break
+		}
+		r := m.byHash(ev.HTLC.Peer, ev.HTLC.Hash)
+		if ev.HTLC.Hold != nil {
+			if r = m.byPid(ev.HTLC.Peer, ev.HTLC.Hold.PidHash); r == nil {
+				r = &modelRequest{peer: ev.HTLC.Peer, pid: ev.HTLC.Hold.PidHash, hashes: [][32]byte{ev.HTLC.Hash}, armedUntil: m.now + m.cfg.ArmedTTL,
+					asked: ev.HTLC.Hold.Deadline != 0, deadline: m.height + 432}
+				if r.asked {
+					r.deadline = min(ev.HTLC.Hold.Deadline, m.height+1008)
+				}
+				m.requests = append(m.requests, r)
+			} else if r.content == "" && m.byHash(r.peer, ev.HTLC.Hash) == nil {
+				r.hashes = append(r.hashes, ev.HTLC.Hash)
+			}
+		}
+		r.joined = true
+		m.members = append(m.members, &modelMember{r: r, h: ev.HTLC, deadline: deadline})
+		if kind == Pass && r.state == Armed {
+			release(r)
+		}
+	case Fulfilled:
+		if x := one(HTLCKey(ev)); x != nil {
+			x.fulfilled = true
+		}
+	case Failed:
+		if x := one(HTLCKey(ev)); x != nil && !x.fulfilled {
+			x.failed = true
+		}
+	case Ended:
+		m.end(HTLCKey{ev.Channel, ev.ID})
+	case Tick:
+		m.now = ev.Now
+		for _, r := range slices.Clone(m.requests) {
+			if r.unblocked != 0 && m.now >= r.unblocked+60 {
+				release(r)
+			} else if r.live() && !r.joined && m.now >= r.armedUntil {
+				giveUp = append(giveUp, m.finish(r, Expired)...)
+			}
+		}
+	case Block:
+		m.height = ev.Height
+		for _, r := range slices.Clone(m.requests) {
+			late := len(m.of(r)) == 0 && m.height >= r.deadline
+			for _, x := range m.of(r) {
+				late = late || m.height >= x.deadline
+				if r.state == Released && m.height >= x.deadline && !x.ov && !x.void && !x.failed && !x.fulfilled {
+					x.ov = true
+					giveUp = append(giveUp, x.h.Key())
+				}
+			}
+			if r.state == Armed && late {
+				giveUp = append(giveUp, m.finish(r, Expired)...)
+			}
+		}
+		for _, x := range slices.Clone(m.members) {
+			if x.void && m.height > x.h.Expiry+2016 {
+				m.end(x.h.Key())
+			}
+		}
+	case ChannelOnChain:
+		for _, x := range at(ev.Channel) {
+			x.void = true
+		}
+		for _, x := range at(ev.Channel) {
+			if x.r.state == Armed {
+				giveUp = append(giveUp, m.finish(x.r, Withdrawn)...)
+			}
+		}
+	case ChannelShutdown:
+		for _, x := range at(ev.Channel) {
+			if x.r.state == Armed {
+				giveUp = append(giveUp, m.finish(x.r, Withdrawn)...)
+			} else if x.r.state == Released && !x.void && !x.failed && !x.fulfilled {
+				giveUp = append(giveUp, x.h.Key())
+			}
+		}
+	case ChannelClosed:
+		for _, x := range at(ev.Channel) {
+			m.end(x.h.Key())
+		}
+	case PeerUp:
+		m.up[ev.Peer] = true
+	case PeerDown:
+		delete(m.up, ev.Peer)
+	}
+	return ack, giveUp, released
+}
+
+func (m *model) request(peer NodeID, content string, q HoldRequest) AckStatus {
+	r := m.byPid(peer, q.PidHash)
+	if r != nil && r.live() && r.content == content {
+		return AckOK
+	}
+	if r != nil && (!r.live() || r.content != "") || m.grave(peer, q.PidHash) {
+		return AckDuplicate
+	}
+	for _, h := range q.Hashes {
+		if o := m.byHash(peer, h); o != nil && o != r {
+			return AckDuplicate
+		}
+	}
+	deadline := m.height + 432
+	if q.Deadline != 0 {
+		deadline = min(q.Deadline, m.height+1008)
+	}
+	if deadline < m.height+6 {
+		return AckDeadline
+	}
+	if r != nil { // made by an HTLC's TLV
+		r.content, r.total = content, q.TotalMsat
+		for _, h := range q.Hashes {
+			if !slices.Contains(r.hashes, h) {
+				r.hashes = append(r.hashes, h)
+			}
+		}
+		if q.Deadline != 0 {
+			r.asked, r.deadline = true, min(r.deadline, deadline)
+			for _, x := range m.of(r) {
+				x.deadline = min(x.deadline, r.deadline)
+			}
+		}
+		return AckOK
+	}
+	if m.armedOf(peer) >= m.cfg.ArmedPerPeer || len(m.requests) >= m.cfg.MaxRequests {
+		return AckLimit
+	}
+	ttl := m.cfg.ArmedTTL
+	if q.ArmedTTL != 0 {
+		ttl = min(int64(q.ArmedTTL), m.cfg.MaxArmedTTL)
+	}
+	m.requests = append(m.requests, &modelRequest{peer: peer, pid: q.PidHash, content: content, hashes: slices.Clone(q.Hashes), total: q.TotalMsat,
+		deadline: deadline, asked: q.Deadline != 0, armedUntil: m.now + ttl})
+	return AckOK
+}
+
+// purge: the Table looks through tombstones once an hour of its own; the model follows it.
+func (m *model) purge(t *Table) {
+	m.finished = slices.DeleteFunc(m.finished, func(g modelGrave) bool {
+		return m.now >= g.until && !t.entombed(requestKey{g.peer, g.pid})
+	})
+}
+
+// world makes random events out of few peers, pids, hashes and channels, so that they meet.
+type world struct {
+	*rand.Rand
+	m     *model
+	htlcs []HTLC // offered so far
+	pids  int    // drawn so far
+}
+
+var worldPeers = []NodeID{node("A"), node("B")}
+
+func (w *world) peer() NodeID    { return worldPeers[w.Intn(2)] }
+func (w *world) hash() [32]byte  { return hash(fmt.Sprint(w.Intn(4))) }
+func (w *world) channel() uint64 { return uint64(w.Intn(4)) } // even ones are A's, odd ones B's
+
+// pid is mostly one of a request that is live, else a new one or, now and then, one that was used.
+func (w *world) pid() [32]byte {
+	if w.Intn(4) > 0 {
+		var live [][32]byte
+		for n := range w.pids {
+			if p := pid(fmt.Sprint(n)); slices.ContainsFunc(w.m.requests, func(r *modelRequest) bool { return r.pid == PidHash(p) }) {
+				live = append(live, p)
+			}
+		}
+		if len(live) > 0 {
+			return live[w.Intn(len(live))]
+		}
+	}
+	if w.Intn(3) > 0 {
+		w.pids++
+	}
+	return w.newPid()
+}
+
+func (w *world) newPid() [32]byte {
+	w.pids++
+	return pid(fmt.Sprint(w.pids - 1))
+}
+
+func (w *world) some(n int) []HTLC {
+	if len(w.htlcs) == 0 {
+		return nil
+	}
+	var out []HTLC
+	for range n {
+		out = append(out, w.htlcs[w.Intn(len(w.htlcs))])
+	}
+	return out
+}
+
+func (w *world) event() Event {
+	switch p := w.Intn(100); {
+	case p < 20:
+		p := w.newPid()
+		if w.Intn(3) == 0 {
+			p = w.pid()
+		}
+		q := HoldRequest{PidHash: PidHash(p), Hashes: [][32]byte{w.hash()}, TotalMsat: uint64(w.Intn(4) * 1500)}
+		if w.Intn(3) > 0 {
+			q.Deadline = w.m.height + uint32(w.Intn(200))
+		}
+		if h := w.hash(); h != q.Hashes[0] {
+			q.Hashes = append(q.Hashes, h)
+		}
+		return Requested{Peer: w.peer(), HasChannel: true, Payload: q.Encode(), Direct: true}
+	case p < 50:
+		if old := w.some(1); old != nil && w.Intn(4) == 0 {
+			return Member{old[0]}
+		}
+		c := w.channel()
+		h := HTLC{Channel: c, ID: uint64(len(w.htlcs)), Peer: worldPeers[c%2], Hash: w.hash(), Amount: 500 + uint64(w.Intn(2000)), MaxInFlight: 12000}
+		h.OutExpiry = w.m.height + 30 + uint32(w.Intn(600))
+		h.Expiry = h.OutExpiry + 130 + uint32(w.Intn(200))
+		if w.Intn(3) == 0 {
+			h.Hold = &HoldTLV{PidHash: PidHash(w.pid())}
+			if w.Intn(2) == 0 {
+				h.Hold.Deadline = w.m.height + uint32(w.Intn(200))
+			}
+		}
+		w.htlcs = append(w.htlcs, h)
+		return Member{h}
+	case p < 58:
+		u := Unblock{Pid: w.pid()}
+		if w.Intn(3) == 0 {
+			u.Next = w.peer()
+		}
+		return u
+	case p < 62:
+		return CancelRequested{Peer: w.peer(), HasChannel: true, Payload: CancelRequest{PidHash: PidHash(w.pid())}.Encode(), Direct: true}
+	case p < 68:
+		for _, h := range w.some(1) {
+			return []Event{Fulfilled{h.Channel, h.ID}, Failed{h.Channel, h.ID}, Ended{h.Channel, h.ID, true}, Ended{h.Channel, h.ID, false}}[w.Intn(4)]
+		}
+	case p < 80:
+		return Tick{w.m.now + int64(w.Intn(100))}
+	case p < 92:
+		if w.Intn(100) == 0 {
+			return Block{w.m.height + 3000}
+		}
+		return Block{w.m.height + uint32(w.Intn(30))}
+	case p < 93:
+		return Block{w.m.height - min(w.m.height, uint32(w.Intn(3)))} // a reorg
+	case p < 94:
+		return []Event{ChannelOnChain{w.channel()}, ChannelShutdown{w.channel()}, ChannelClosed{w.channel()}}[w.Intn(3)]
+	case p < 97:
+		return PeerUp{w.peer()}
+	}
+	return PeerDown{w.peer()}
+}
+
+var seeds = flag.Int("seeds", 8, "runs of the random tests")
+
+// TestModel lets random events happen to a Table and to the model, with restarts in between, and compares everything that can be seen.
+func TestModel(t *testing.T) {
+	for seed := range int64(*seeds) {
+		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) { runModel(t, seed, 300) })
+	}
+}
+
+func runModel(t *testing.T, seed int64, steps int) {
+	b := newBox(t, func(c *Config) {
+		c.ArmedPerPeer, c.HeldPerPeer, c.MaxRequests, c.RequestBurst, c.TombstonesPerPeer = 4, 6, 7, 1<<30, 1<<30
+	})
+	m := &model{cfg: b.cfg, now: 1000, height: 100, up: map[NodeID]bool{}}
+	w := &world{Rand: rand.New(rand.NewSource(seed)), m: m}
+	var counts [3]int
+	for step := range steps {
+		ev := w.event()
+		if ev == nil {
+			continue
+		}
+		if w.Intn(10) == 0 {
+			b.restart()
+			for _, x := range m.members {
+				x.ov = false // memory only
+			}
+			// The first block after a restart says again what is overdue.
+			m.apply(Block{m.height})
+		}
+		before := describe(b.table)
+		out := b.apply(ev)
+		ack, giveUp, released := m.apply(ev)
+		m.purge(b.table)
+		fail := func(format string, args ...any) {
+			t.Helper()
+			t.Fatalf("step %d %T%+v: %s", step, ev, ev, fmt.Sprintf(format, args...))
+		}
+		if u, ok := ev.(Unblock); ok && !slices.ContainsFunc(m.requests, func(r *modelRequest) bool { return r.pid == PidHash(u.Pid) }) &&
+			(describe(b.table) != before || !reflect.DeepEqual(out, Output{})) {
+			fail("an unknown pid changed something")
+		}
+		if ack >= 0 {
+			if a := ackOf(t, out); int(a.Status) != ack {
+				fail("ack %v, model %v", a, AckStatus(ack))
+			}
+		}
+		var got []HTLCKey
+		for _, g := range out.GiveUp {
+			got = append(got, g.Key)
+		}
+		if !sameSet(got, giveUp, HTLCKey.compare) {
+			fail("gives up %v, model %v", got, giveUp)
+		}
+		if !sameSet(out.Released, released, func(a, b HoldKey) int {
+			return slices.Compare(append(a.Peer[:], a.Hash[:]...), append(b.Peer[:], b.Hash[:]...))
+		}) {
+			fail("releases %d, model %d", len(out.Released), len(released))
+		}
+		for _, h := range w.htlcs {
+			v := b.table.Judge(h, m.height)
+			kind, member, deadline := m.judge(h)
+			if v.Kind != kind || v.Member != member || kind != GiveUp && v.Deadline != deadline {
+				fail("HTLC %v judged %+v, model %v member %v R %d", h.Key(), v, kind, member, deadline)
+			}
+			counts[v.Kind]++
+			if v.Kind == Hold && !v.Member && v.Deadline <= m.height && !slices.ContainsFunc(m.members, func(x *modelMember) bool { return x.h.Key() == h.Key() && x.fulfilled }) {
+				fail("HTLC %v held past R %d at height %d", h.Key(), v.Deadline, m.height)
+			}
+		}
+		claims(fail, m, ev, out.Claim)
+		if again := b.apply(ev); len(again.Rows)+len(again.Released) > 0 {
+			fail("the same again writes %v", again.Rows)
+		}
+		m.apply(ev)
+	}
+	if counts[Hold] == 0 || counts[GiveUp] == 0 || counts[Pass] == 0 {
+		t.Errorf("the run is too tame: %v", counts)
+	}
+}
+
+// claims: exactly the channels with a preimage near its end whose payer is away.
+func claims(fail func(string, ...any), m *model, ev Event, got []uint64) {
+	if _, ok := ev.(Block); !ok {
+		return
+	}
+	var want []uint64
+	for _, x := range m.members {
+		if x.fulfilled && !x.void && !m.up[x.h.Peer] && m.height+72 >= x.h.Expiry && !slices.Contains(want, x.h.Channel) {
+			want = append(want, x.h.Channel)
+		}
+	}
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		fail("claims %v, model %v", got, want)
+	}
+}
+
+func sameSet[T any](a, b []T, compare func(a, b T) int) bool {
+	a, b = slices.Clone(a), slices.Clone(b)
+	slices.SortFunc(a, compare)
+	slices.SortFunc(b, compare)
+	return reflect.DeepEqual(a, b) || len(a) == 0 && len(b) == 0
+}
