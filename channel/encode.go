@@ -16,7 +16,7 @@ import (
 // out, as after Disconnected; ids on disk count only what was signed for. HTLC bodies have rows of their own.
 func (s *State) Encode() []byte {
 	var w encoder
-	w.grow(1200 + 64*len(s.localHTLCSigs) + 80*(len(s.offered)+len(s.received)))
+	w.grow(2048 + 64*len(s.localHTLCSigs) + 48*(len(s.offered)+len(s.received)))
 	w.b = append(w.b, encodingVersion)
 	w.params(&s.params)
 	w.limits(&s.local)
@@ -67,6 +67,10 @@ func (s *State) Encode() []byte {
 func Restore(core []byte, bodies []HTLC) (*State, Output, error) {
 	c := &cursor{b: core}
 	s := &State{opening: openFunded, lastFee: -1}
+	index, err := bodiesOf(bodies)
+	if err != nil {
+		return nil, Output{}, fmt.Errorf("channel: %w", err)
+	}
 	c.version()
 	c.params(&s.params)
 	c.limits(&s.local)
@@ -81,8 +85,8 @@ func Restore(core []byte, bodies []HTLC) (*State, Output, error) {
 	s.funding = c.outPoint()
 	s.fundingTx = c.tx()
 	s.balanceLocal, s.balanceRemote = c.msat(), c.msat()
-	s.offered, s.nextOffered = c.offered(), c.uint64()
-	s.received, s.nextReceived = c.received(), c.uint64()
+	s.offered, s.nextOffered = c.offered(index), c.uint64()
+	s.received, s.nextReceived = c.received(index), c.uint64()
 	s.fees = c.fees()
 	s.localNumber = c.uint64()
 	s.localSig = c.sig()
@@ -102,8 +106,10 @@ func Restore(core []byte, bodies []HTLC) (*State, Output, error) {
 	if err := c.end(); err != nil {
 		return nil, Output{}, fmt.Errorf("channel: %w", err)
 	}
-	if err := s.attach(bodies); err != nil {
-		return nil, Output{}, fmt.Errorf("channel %d: %w", s.params.ID, err)
+	for k, h := range index {
+		if h != nil {
+			return nil, Output{}, fmt.Errorf("channel %d: a body of htlc %d, which does not exist", s.params.ID, k.HTLC)
+		}
 	}
 	s.channelID = lnwire.NewChanIDFromOutPoint(s.funding)
 	s.obscure = s.obscureFactor()
@@ -113,34 +119,21 @@ func Restore(core []byte, bodies []HTLC) (*State, Output, error) {
 	return s, Output{Chain: s.watches()}, nil
 }
 
-// attach gives every HTLC its body.
-func (s *State) attach(bodies []HTLC) error {
+// bodiesOf indexes the bodies. Every one must belong to an HTLC of the core, and there must be one for each.
+func bodiesOf(bodies []HTLC) (map[BodyKey]*HTLC, error) {
+	index := make(map[BodyKey]*HTLC, len(bodies))
 	for i := range bodies {
-		hs := s.received
-		if bodies[i].Origin != nil {
-			hs = s.offered
-		}
-		j := find(hs, bodies[i].Key.HTLC)
+		h := &bodies[i]
+		k := BodyKey{Offered: h.Origin != nil, HTLC: h.Key.HTLC}
 		switch {
-		case j < 0:
-			return fmt.Errorf("a body of htlc %d, which does not exist", bodies[i].Key.HTLC)
-		case hs[j].Hash != [32]byte{} || hs[j].Amount != 0:
-			return fmt.Errorf("two bodies of htlc %d", bodies[i].Key.HTLC)
-		case bodies[i].Key.Channel != s.params.ID:
-			return fmt.Errorf("a body of htlc %d of channel %d", bodies[i].Key.HTLC, bodies[i].Key.Channel)
-		case bodies[i].Amount == 0 || bodies[i].Amount > maxMoney*1000:
-			return fmt.Errorf("amount %d of htlc %d", uint64(bodies[i].Amount), bodies[i].Key.HTLC)
+		case index[k] != nil:
+			return nil, fmt.Errorf("two bodies of htlc %d", k.HTLC)
+		case h.Amount == 0 || h.Amount > maxMoney*1000:
+			return nil, fmt.Errorf("amount %d of htlc %d", uint64(h.Amount), k.HTLC)
 		}
-		hs[j].HTLC = &bodies[i]
+		index[k] = h
 	}
-	for _, hs := range [][]htlc{s.offered, s.received} {
-		for _, h := range hs {
-			if h.Amount == 0 {
-				return fmt.Errorf("no body of htlc %d", h.Key.HTLC)
-			}
-		}
-	}
-	return nil
+	return index, nil
 }
 
 // plausible checks what the fields must be to each other. What it lets through cannot make Apply panic by itself.
@@ -150,6 +143,13 @@ func (s *State) plausible() error {
 	}
 	if err := s.Invariants(); err != nil {
 		return err
+	}
+	for _, hs := range [][]htlc{s.offered, s.received} {
+		for _, h := range hs {
+			if h.Key.Channel != s.params.ID {
+				return fmt.Errorf("a body of htlc %d of channel %d", h.Key.HTLC, h.Key.Channel)
+			}
+		}
 	}
 	switch {
 	case s.awaiting && s.remoteNumber == 0:

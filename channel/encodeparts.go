@@ -102,9 +102,15 @@ func (w *encoder) offered(hs []htlc, next uint64) {
 	w.uint64(next)
 }
 
-// htlc reads the part that both directions have.
-func (c *cursor) htlc() htlc {
-	h := htlc{HTLC: &HTLC{Key: Key{HTLC: c.uint64()}}}
+// htlc reads the part that both directions have, and takes the body out of the index.
+func (c *cursor) htlc(index map[BodyKey]*HTLC, offered bool) htlc {
+	k := BodyKey{Offered: offered, HTLC: c.uint64()}
+	h := htlc{HTLC: index[k]}
+	if h.HTLC == nil {
+		c.fail("no body of htlc %d", k.HTLC)
+		return htlc{HTLC: new(HTLC)}
+	}
+	index[k] = nil
 	h.add, h.remove = Stage(c.uint8()), Stage(c.uint8())
 	h.outcome = c.outcome()
 	if h.add < Signed || h.add > Irrevocable || h.remove == Proposed || h.remove >= Irrevocable {
@@ -118,7 +124,7 @@ const htlcSize = 8 + 1 + 1 + 1
 
 func (c *cursor) htlcs() []htlc {
 	n := int(c.uint16())
-	if n > maxHTLCs+1 || n*htlcSize > len(c.b) {
+	if n > 2*maxHTLCs || n*htlcSize > len(c.b) {
 		c.fail("%d htlcs in %d bytes", n, len(c.b))
 	}
 	if c.err != nil || n == 0 {
@@ -127,10 +133,10 @@ func (c *cursor) htlcs() []htlc {
 	return make([]htlc, n)
 }
 
-func (c *cursor) offered() []htlc {
+func (c *cursor) offered(index map[BodyKey]*HTLC) []htlc {
 	hs := c.htlcs()
 	for i := range hs {
-		h := c.htlc()
+		h := c.htlc(index, true)
 		var known bool
 		c.bools(&h.resolved, &known)
 		if known {
@@ -166,10 +172,10 @@ func (w *encoder) received(hs []htlc, next uint64) {
 	w.uint64(next)
 }
 
-func (c *cursor) received() []htlc {
+func (c *cursor) received(index map[BodyKey]*HTLC) []htlc {
 	hs := c.htlcs()
 	for i := range hs {
-		h := c.htlc()
+		h := c.htlc(index, false)
 		if h.outcome == nil && h.remove != 0 || h.outcome != nil && h.add != Irrevocable {
 			c.fail("received htlc %d: outcome does not fit its stage", h.Key.HTLC)
 		}
