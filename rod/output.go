@@ -72,13 +72,3 @@ type Wake struct {
 	Method string // of a webhook notification: lsps5.* or rod.*
 	Params string // a JSON object
 }
-
-// merge appends the parts of o to out.
-func (out *Output) merge(o Output) {
-	out.Rows = append(out.Rows, o.Rows...)
-	out.Replies = append(out.Replies, o.Replies...)
-	out.Released = append(out.Released, o.Released...)
-	out.GiveUp = append(out.GiveUp, o.GiveUp...)
-	out.Claim = append(out.Claim, o.Claim...)
-	out.Wakes = append(out.Wakes, o.Wakes...)
-}
