@@ -129,8 +129,6 @@ func (t *turn) checkOpen(m *lnwire.OpenChannel) error {
 		return violation(boltOpen, "push_msat %d above funding_satoshis %d", uint64(m.PushAmount), capacity)
 	case chain.FeePerKw(m.FeePerKiloWeight) < t.params.MinFeePerKw || chain.FeePerKw(m.FeePerKiloWeight) > t.params.MaxFeePerKw:
 		return violation(boltOpen, "feerate_per_kw %d not in %d..%d", m.FeePerKiloWeight, t.params.MinFeePerKw, t.params.MaxFeePerKw)
-	case announce && !t.params.Announce && sameType(m.ChannelType, true):
-		return violation(boltOpen, "channel_type with option_scid_alias for an announced channel")
 	}
 	switch {
 	case sameType(m.ChannelType, false):
