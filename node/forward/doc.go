@@ -29,11 +29,11 @@
 //
 // Serialise all calls with one mutex, which also covers the rod.Table: the Forwarder owns it.
 //
-// Rows of the Output of Resolved, Committed (Offered) and Settled belong into the same write as the turn of the
-// channel that gave the notice. For Resolved this is what keeps an outcome from being lost: the outgoing
-// channel forgets the HTLC in that very write. So: apply the turn, Handle its notices under the mutex, queue
-// the turn with all these rows, then post the Commands. Rows of other Outputs are a write of their own, queued
-// before the Commands are posted. Commands do not wait for the disk; Replies and Wakes do.
+// Rows of the Output of Resolved must be in the same write as the turn of the channel that gave the notice: in that
+// very write the channel forgets the HTLC, and a crash between two writes would lose the outcome (the incoming HTLC
+// would be judged afresh, and paid a second time). So, for every turn: apply it, Handle its notices under the mutex,
+// queue the turn with all these rows, then post the Commands. Rows of Outputs that no turn caused are a write of
+// their own, queued before the Commands are posted. Commands do not wait for the disk; Replies and Wakes do.
 //
 // Settle, FailWith and WrapWith carry Clear: rows to put into the write of the incoming channel's turn that
 // stores the outcome, or its refusal to. Nobody else deletes rows of the table settled, except Rebuild.

@@ -17,7 +17,7 @@ import (
 
 var (
 	modelSeed = flag.Int64("seed", 0, "run the model test with this seed only")
-	modelRuns = flag.Int("runs", 400, "seeds of the model test")
+	modelRuns = flag.Int("runs", 1000, "seeds of the model test")
 )
 
 // TestModel gives a Forwarder random events, with crashes between any two writes. Whatever the schedule: no incoming HTLC is
@@ -100,7 +100,7 @@ func (m *model) step() {
 		{12, m.offerForward}, {5, m.offerHeldByTLV}, {4, m.offerHeldByRequest}, {4, m.offerParts},
 		{5, m.unblockSome}, {1, m.withdrawSome},
 		{30, func() { m.deliverSome(false) }}, {3, func() { m.deliverSome(true) }},
-		{10, m.sync}, {20, m.resolveSome}, {15, m.settleSome}, {4, m.crashSome}, {10, m.offerAgain},
+		{10, m.sync}, {20, m.resolveSome}, {15, m.settleSome}, {5, m.removeSome}, {4, m.crashSome}, {10, m.offerAgain},
 		{12, func() { m.handle(Usable{ID: channel.ID(1 + m.r.Intn(6)), Out: m.capacity()}, nil) }},
 		{4, func() { m.handle(Unusable{channel.ID(1 + m.r.Intn(6))}, nil) }},
 		{5, func() { m.block(m.disk.height + uint32(m.r.Intn(8))) }},
@@ -300,6 +300,15 @@ func (m *model) preimage(hash [32]byte) [32]byte {
 	panic("unreachable")
 }
 
+// removeSome has channels forget resolved HTLCs.
+func (m *model) removeSome() {
+	for _, key := range slices.SortedFunc(maps.Keys(m.disk.gone), compareKeys) {
+		if m.r.Intn(2) == 0 {
+			m.removed(key)
+		}
+	}
+}
+
 // settleSome has an incoming peer remove an HTLC whose outcome it has seen.
 func (m *model) settleSome() {
 	keys := slices.SortedFunc(maps.Keys(m.synced.in), compareKeys)
@@ -398,6 +407,12 @@ func place(f *Forwarder) string {
 	return b.String()
 }
 
+// questionOf is what rod is asked about an HTLC.
+func (f *Forwarder) questionOf(in *incoming) rod.HTLC {
+	q, _ := f.ask(in)
+	return q.rod
+}
+
 // checkIndexes looks at the invariant of Forwarder.
 func (m *model) checkIndexes() {
 	f := m.f
@@ -407,6 +422,9 @@ func (m *model) checkIndexes() {
 			indexed[key]++
 			if in := f.htlcs[key]; in == nil || in.state != held || in.holdKey() != hold {
 				m.t.Fatalf("HTLC %v is in the held index", key)
+			}
+			if v := f.table.Judge(f.questionOf(f.htlcs[key]), f.height); v.Kind != rod.Hold {
+				m.t.Fatalf("HTLC %v is held, the verdict is %v", key, v.Kind)
 			}
 			m.count["held"]++
 		}
@@ -439,6 +457,9 @@ func (m *model) checkIndexes() {
 		want := 0
 		if in.state.pending() && (in.state != waiting || !in.hop.Final) {
 			want = 1
+		}
+		if in.state.pending() && in.limit <= f.height {
+			m.t.Fatalf("HTLC %v is %v at height %d, its limit is %d", key, in.state, f.height, in.limit)
 		}
 		if indexed[key] != want || in.state == deciding || (in.children > 0) && in.state != onWay && in.state != fulfilled {
 			m.t.Fatalf("HTLC %v is %v, in %d indexes, children %d", key, in.state, indexed[key], in.children)
@@ -498,6 +519,13 @@ func (m *model) checkBooks() {
 	for _, row := range m.disk.rows {
 		if row.Table == TableSettled {
 			m.t.Errorf("a settled row is left for %x", row.Key)
+		}
+	}
+	for _, request := range m.f.table.Requests() {
+		for _, member := range request.Members {
+			if !member.Void {
+				m.t.Errorf("rod still has HTLC %v", member.Key)
+			}
 		}
 	}
 	for hash, inv := range m.f.invoices.byHash {

@@ -15,10 +15,13 @@ type Durable struct {
 	Now    int64 // unix seconds
 	Stale  bool
 
-	Channels []Channel      // all that are not Closed
-	Devices  [][33]byte     // peers that can be woken
-	Incoming []Incoming     // received HTLCs of all Channels whose addition is at stage 5
-	Outgoing []channel.HTLC // offered HTLCs of all Channels, whatever their stage, that have not been Resolved
+	Channels []Channel  // all that are not Closed
+	Devices  [][33]byte // peers that can be woken
+	Incoming []Incoming // received HTLCs of all Channels whose addition is at stage 5
+	// Outgoing are the offered HTLCs of all Channels, every one that is still in a State, whatever its stage and whatever
+	// outcome is known of it. None may be left out: a failure that is under way but not irrevocable is no end, and an
+	// incoming HTLC without a child is forwarded afresh.
+	Outgoing []channel.HTLC
 	Settled  []Outcome
 	Invoices []Invoice
 	Payments []Payment
@@ -91,14 +94,14 @@ var errNeverOffered = errors.New("the node stopped before the HTLC was offered")
 // HTLC, the first that applies:
 //
 //	its channel has an outcome stored   nothing to do
-//	a settled row with a preimage       fulfill
+//	a settled row                       fulfill or fail
 //	an outgoing HTLC has it as origin   on its way
-//	a settled row with a failure        fail
 //	an invoice was paid by it           fulfill
 //	its channel is on chain             void
 //	otherwise                           the stages, as if just Offered
 //
-// Settled rows that serve no live HTLC are deleted. Children without a parent are tolerated: their Resolved will find nobody.
+// A settled row comes before an outgoing HTLC because it was written with the turn that resolved that HTLC, which may
+// linger in a channel on chain. Settled rows that serve no live HTLC are deleted. Children without a parent are tolerated: their Resolved will find nobody.
 func Rebuild(cfg Config, d Durable) (*Forwarder, Output) {
 	f := newForwarder(cfg, d.Table)
 	f.height, f.now, f.stale = d.Height, d.Now, d.Stale
@@ -112,8 +115,7 @@ func Rebuild(cfg Config, d Durable) (*Forwarder, Output) {
 		f.enterInvoice(i)
 	}
 	for i := range d.Payments {
-		p := d.Payments[i]
-		p.Parts = slices.Clone(p.Parts)
+		p := d.Payments[i].clone()
 		f.enterPayment(&p)
 	}
 
@@ -160,23 +162,20 @@ func (r *recovery) place(i Incoming) *incoming {
 	origin := channel.Forward{In: key}
 	outcome, hasRow := r.settled[origin]
 	preimage, hasPreimage := outcome.(channel.Fulfill)
-	in.children = r.children[origin]
 
-	if _, ok := i.Outcome.(channel.Fulfill); ok {
+	switch _, stored := i.Outcome.(channel.Fulfill); {
+	case stored:
 		in.state = fulfilled
-		return in
-	}
-	switch {
-	case hasPreimage:
+	case hasPreimage: // also if a failure is stored: it may not have been signed for
 		delete(r.settled, origin)
 		r.fulfill(r.step, in, preimage, clearing(settledRow(origin, outcome)))
 	case i.Outcome != nil:
 		in.state = failed
-	case in.children > 0:
-		in.state = onWay
 	case hasRow:
 		delete(r.settled, origin)
 		r.end(r.step, in, in.relay(outcome, clearing(settledRow(origin, outcome))), 0)
+	case r.children[origin] > 0:
+		in.state, in.children = onWay, r.children[origin]
 	case r.paidBy(in):
 		r.fulfill(r.step, in, channel.Fulfill{Preimage: r.invoices.byHash[in.htlc.Hash].Preimage}, nil)
 	case r.isOnChain(key.Channel):

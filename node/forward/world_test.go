@@ -47,13 +47,14 @@ type disk struct {
 	rows     map[string]Row
 	in       map[channel.Key]Incoming
 	out      map[channel.Key]channel.HTLC
+	gone     map[channel.Key]channel.HTLC // outgoing HTLCs that are resolved and linger in their channels
 	next     map[channel.ID]uint64
 }
 
 func (d *disk) clone() *disk {
 	c := *d
 	c.channels, c.devices, c.rows = maps.Clone(d.channels), maps.Clone(d.devices), maps.Clone(d.rows)
-	c.in, c.out, c.next = maps.Clone(d.in), maps.Clone(d.out), maps.Clone(d.next)
+	c.in, c.out, c.gone, c.next = maps.Clone(d.in), maps.Clone(d.out), maps.Clone(d.gone), maps.Clone(d.next)
 	return &c
 }
 
@@ -75,7 +76,7 @@ func newWorld(t *testing.T) *world {
 		disk: &disk{
 			height: 1000, now: 1_000_000,
 			channels: map[channel.ID]Channel{}, devices: map[[33]byte]bool{}, rows: map[string]Row{},
-			in: map[channel.Key]Incoming{}, out: map[channel.Key]channel.HTLC{}, next: map[channel.ID]uint64{},
+			in: map[channel.Key]Incoming{}, out: map[channel.Key]channel.HTLC{}, gone: map[channel.Key]channel.HTLC{}, next: map[channel.ID]uint64{},
 		},
 		refused: map[channel.Key]int{}, told: map[channel.Key]string{},
 		onDisk: map[channel.Key]map[channel.Key]bool{}, paid: map[channel.Key][32]byte{},
@@ -107,7 +108,26 @@ func (w *world) take(out Output, turn func(*disk)) {
 			d.put(out.Rows)
 		})
 	}
+	for _, cmd := range out.Commands {
+		if add, ok := cmd.(Add); ok {
+			w.posted(add)
+		}
+	}
 	w.inbox = append(w.inbox, out.Commands...)
+}
+
+// posted checks an Add the moment it is decided.
+func (w *world) posted(add Add) {
+	if w.disk.stale {
+		w.t.Fatalf("an HTLC is added to channel %d on a stale tip", add.Channel)
+	}
+	origin, ok := add.HTLC.Origin.(channel.Forward)
+	if ok && w.disk.channels[origin.In.Channel].OnChain {
+		w.t.Fatalf("HTLC %v is forwarded, its channel is on chain", origin.In)
+	}
+	if _, committed := w.disk.in[origin.In]; ok && !committed {
+		w.t.Fatalf("HTLC %v is forwarded before it is committed", origin.In)
+	}
 }
 
 // sync makes all writes durable and lets them out. What peers then see is checked.
@@ -193,6 +213,9 @@ func (w *world) rebuild() (*Forwarder, Output) {
 		d.Incoming = append(d.Incoming, in)
 	}
 	for _, out := range w.disk.out {
+		d.Outgoing = append(d.Outgoing, out)
+	}
+	for _, out := range w.disk.gone {
 		d.Outgoing = append(d.Outgoing, out)
 	}
 	table, err := rod.Load(w.rodCfg, rodRows...)
@@ -288,7 +311,15 @@ func (w *world) resolve(key channel.Key, outcome channel.Outcome) Output {
 		}
 	}
 	ev := Resolved{channel.Resolved{Key: key, Origin: htlc.Origin, Outcome: outcome}}
-	return w.handle(ev, func(d *disk) { delete(d.out, key) })
+	return w.handle(ev, func(d *disk) {
+		delete(d.out, key)
+		d.gone[key] = htlc
+	})
+}
+
+// removed has a channel forget an outgoing HTLC that was resolved before.
+func (w *world) removed(key channel.Key) {
+	w.write(func(d *disk) { delete(d.gone, key) })
 }
 
 // introduce opens a channel.
