@@ -326,6 +326,7 @@ func (n *turn) fulfilled(k HTLCKey) {
 	m.stage = memberFulfilled
 	n.touchMember(m)
 	n.tell(m.request, StatusSettled)
+	n.conclude(m.request)
 	if n.mustClaim(m) {
 		n.out.Claim = append(n.out.Claim, k.Channel)
 	}
@@ -338,6 +339,7 @@ func (n *turn) failed(k HTLCKey) {
 	}
 	m.stage = memberFailed
 	n.touchMember(m)
+	n.conclude(m.request)
 	for _, o := range m.request.members {
 		if o.stage != memberFailed {
 			return
@@ -347,6 +349,16 @@ func (n *turn) failed(k HTLCKey) {
 		n.tell(m.request, StatusExpired)
 	} else {
 		n.tell(m.request, StatusFailed)
+	}
+}
+
+// conclude ends a released request whose last member got an outcome. Its row stays until the payer has them all.
+func (n *turn) conclude(r *request) {
+	if r.state == Released && !r.over && r.decided() {
+		n.unmatch(r)
+		r.over = true
+		n.bury(r.requestKey)
+		n.touch(r)
 	}
 }
 
@@ -363,6 +375,7 @@ func (n *turn) ended(k HTLCKey, settled bool) {
 	r.settled = r.settled || settled
 	n.touch(r)
 	if len(r.members) > 0 {
+		n.conclude(r)
 		return
 	}
 	if r.live() {
@@ -533,6 +546,7 @@ func (n *turn) onChain(channel uint64) {
 		if m.request.state == Armed {
 			n.end(m.request, Withdrawn, StatusFailed)
 		}
+		n.conclude(m.request)
 	}
 }
 

@@ -147,6 +147,7 @@ func (r *request) encode() []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(r.unblocked))
 	b = appendBool(b, r.joined)
 	b = appendBool(b, r.settled)
+	b = appendBool(b, r.over)
 	return appendVariable(b, r.replyPath)
 }
 
@@ -165,6 +166,7 @@ func decodeRequest(key requestKey, b []byte) (*request, error) {
 	r.unblocked = int64(c.uint(8))
 	r.joined = c.bool()
 	r.settled = c.bool()
+	r.over = c.bool()
 	r.replyPath = c.variable()
 	if len(r.replyPath) > maxReplyPathSize && c.err == nil {
 		c.err = errors.New("row: reply path too long")

@@ -31,6 +31,7 @@ type modelRequest struct {
 	armedUntil int64
 	unblocked  int64
 	joined     bool
+	over       bool
 	state      State
 }
 
@@ -63,7 +64,7 @@ func (m *model) sum(r *modelRequest) (n uint64) {
 	return n
 }
 
-func (r *modelRequest) live() bool { return r.state <= Released }
+func (r *modelRequest) live() bool { return r.state <= Released && !r.over }
 
 func (m *model) byPid(peer NodeID, pid [32]byte) *modelRequest {
 	for _, r := range m.requests {
@@ -338,6 +339,13 @@ func (m *model) apply(ev Event) (ack int, giveUp []HTLCKey, released []HoldKey) 
 		m.up[ev.Peer] = true
 	case PeerDown:
 		delete(m.up, ev.Peer)
+	}
+	for _, r := range m.requests { // over, once every member has an outcome
+		open := func(x *modelMember) bool { return !x.fulfilled && !x.failed && !x.void }
+		if r.state == Released && !r.over && len(m.of(r)) > 0 && !slices.ContainsFunc(m.of(r), open) {
+			r.over = true
+			m.finished = append(m.finished, modelGrave{r.peer, r.pid, m.now + m.cfg.Tombstone})
+		}
 	}
 	return ack, giveUp, released
 }

@@ -30,8 +30,8 @@ func (k requestKey) compare(o requestKey) int {
 	return cmp.Or(bytes.Compare(k.peer[:], o.peer[:]), bytes.Compare(k.pid[:], o.pid[:]))
 }
 
-// request is a payer's wish to hold. Invariants: state is Withdrawn or Expired only while members are left; a live request owns
-// its hashes in Table.byHash; told never goes back.
+// request is a payer's wish to hold. Invariants: one that is not live has members left; a live request owns its hashes in Table.byHash;
+// one that is not live has a tombstone; told never goes back.
 type request struct {
 	requestKey
 	state      State
@@ -45,12 +45,18 @@ type request struct {
 	unblocked  int64  // unix seconds at which the unblock came that still waits for parts; 0: none
 	joined     bool   // had a member
 	settled    bool   // a member ended settled
+	over       bool   // Released, and every member has an outcome, though not all of them irrevocable: a retry is another request
 	replyPath  []byte
 
 	members []*member // by key; kept in rows of their own
 }
 
-func (r *request) live() bool { return r.state == Armed || r.state == Released }
+func (r *request) live() bool { return (r.state == Armed || r.state == Released) && !r.over }
+
+// decided says whether all its members have an outcome, or can have none.
+func (r *request) decided() bool {
+	return len(r.members) > 0 && !slices.ContainsFunc(r.members, func(m *member) bool { return m.stage == memberOpen && !m.void })
+}
 
 // heldMsat is what its members amount to.
 func (r *request) heldMsat() (sum uint64) {
@@ -137,7 +143,7 @@ func Load(cfg Config, rows ...Row) (*Table, error) {
 	for peer, rs := range t.byPeer {
 		for _, r := range rs {
 			if !r.live() && len(r.members) == 0 {
-				return nil, fmt.Errorf("%s: %s without HTLCs", TableRequest, r.state)
+				return nil, fmt.Errorf("%s: %s and over without HTLCs", TableRequest, r.state)
 			}
 		}
 		t.setWakes(peer)

@@ -440,6 +440,28 @@ func TestRetryOfTheSameInvoice(t *testing.T) {
 	}
 }
 
+// TestRetryBeforeTheEnd: the retry need not wait until the failure of the first attempt is irrevocable.
+func TestRetryBeforeTheEnd(t *testing.T) {
+	b := held(t, nil, nil)
+	b.apply(Unblock{Pid: pid("1")})
+	b.apply(Failed{7, 0})
+	m := ask()
+	m.PidHash = PidHash(pid("2"))
+	if a := ackOf(t, b.apply(signed("A", m))); a.Status != AckOK {
+		t.Fatalf("ack %+v", a)
+	}
+	h := htlc()
+	h.ID = 1
+	if v, _ := b.offer(h); v.Kind != Hold {
+		t.Errorf("verdict %+v", v)
+	}
+	b.restart()
+	b.apply(Ended{7, 0, false})
+	if v := b.table.Judge(h, 100); v.Kind != Hold {
+		t.Errorf("verdict %+v", v)
+	}
+}
+
 // TestIdempotent: an event that comes twice writes nothing the second time.
 func TestIdempotent(t *testing.T) {
 	for name, ev := range map[string]Event{

@@ -254,6 +254,9 @@ func (s *script) row(r Row) string {
 		s.t.Fatal(err)
 	}
 	text := fmt.Sprintf("%s, told %s, deadline %d, until %d", q.state, q.told, q.deadline, q.armedUntil)
+	if q.over {
+		text += ", over"
+	}
 	if q.unblocked != 0 {
 		text += fmt.Sprint(", unblocked ", q.unblocked)
 	}
