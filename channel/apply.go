@@ -201,7 +201,9 @@ func (t *turn) receiveError(m *lnwire.Error) {
 
 // fail ends the channel because the peer broke a rule, or time ran out: an error to the peer, our commitment to the chain.
 func (t *turn) fail(text string) {
-	t.send(&lnwire.Error{ChanID: t.wireID(), Data: lnwire.ErrorData(text)})
+	if t.connected { // if not, the next connection begins with it
+		t.send(&lnwire.Error{ChanID: t.wireID(), Data: lnwire.ErrorData(text)})
+	}
 	switch {
 	case t.opening < openFunded:
 		t.abandon(text)

@@ -1,6 +1,8 @@
 package channel
 
 import (
+	"slices"
+
 	"lightningrod/chain"
 
 	"github.com/lightningnetwork/lnd/lnwire"
@@ -29,7 +31,14 @@ func (t *turn) updateFee(rate chain.FeePerKw) error {
 			return refuse(ReasonBalance, "feerate_per_kw %d is %d msat more than we can pay", rate, -left)
 		}
 	}
-	t.fees = append(t.fees, fee{rate: rate, stage: Proposed})
+	if last := len(t.fees) - 1; t.fees[last].stage == Proposed {
+		// Not signed for: the later one replaces it, and will be the only one to be sent again.
+		t.fees[last].rate = rate
+		unsigned := slices.DeleteFunc(t.sent[t.signedRefs:], func(r ref) bool { return r.kind == refFee })
+		t.sent = t.sent[:t.signedRefs+len(unsigned)]
+	} else {
+		t.fees = append(t.fees, fee{rate: rate, stage: Proposed})
+	}
 	t.sent = append(t.sent, ref{refFee, uint64(rate)})
 	t.send(lnwire.NewUpdateFee(t.channelID, uint32(rate)))
 	return nil

@@ -18,7 +18,7 @@ func (t *turn) close(ev Close) error {
 	}
 	switch {
 	case !t.Durable():
-		t.abandon("closed before it was funded")
+		t.fail("closed before it was funded")
 		return nil
 	case t.phase == PhaseClosing || t.phase == PhaseWaiting:
 		return refuse(ReasonClosed, "channel is %v", t.phase)

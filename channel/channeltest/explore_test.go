@@ -13,9 +13,9 @@ func TestExplore(t *testing.T) {
 		b    Budget
 	}
 	runs := []run{
-		{"one add a side", Budget{Adds: [2]int{1, 1}}},
-		{"one add, two disconnects", Budget{Adds: [2]int{1, 0}, Disconnects: 2, FailToo: true}},
-		{"one add and a fee, one disconnect", Budget{Adds: [2]int{0, 1}, Fees: 1, Disconnects: 1}},
+		{"one add a side, one disconnect", Budget{Adds: [2]int{1, 1}, Disconnects: 1, FailToo: true}},
+		{"one add, three disconnects", Budget{Adds: [2]int{1, 0}, Disconnects: 3, FailToo: true}},
+		{"one add and a fee, two disconnects", Budget{Adds: [2]int{0, 1}, Fees: 1, Disconnects: 2}},
 	}
 	if *large {
 		runs = []run{
@@ -25,7 +25,7 @@ func TestExplore(t *testing.T) {
 		}
 	}
 	base := open(t, Options{Toy: true, Push: 400_000_000})
-	base.Opt.Unchecked = true
+	base.Opt.Unchecked = true // Explore checks each new state itself
 	for _, r := range runs {
 		t.Run(r.name, func(t *testing.T) {
 			e, err := Explore(base, r.b)
