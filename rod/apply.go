@@ -266,6 +266,7 @@ func (n *turn) release(r *request) {
 		}
 	}
 	n.tell(r, StatusReleased)
+	n.conclude(r)
 }
 
 // member takes a committed HTLC into its request.

@@ -513,7 +513,7 @@ func (w *world) event() Event {
 	return PeerDown{w.peer()}
 }
 
-var seeds = flag.Int("seeds", 8, "runs of the random tests")
+var seeds = flag.Int("seeds", 20, "runs of the random tests")
 
 // TestModel lets random events happen to a Table and to the model, with restarts in between, and compares everything that can be seen.
 func TestModel(t *testing.T) {
