@@ -110,6 +110,12 @@ func TestPayerByMessage(t *testing.T) {
 	if out := p.put(p.Connected(s.LSP)); !slices.Equal(types(out.Send), []uint64{TypeHold}) {
 		t.Errorf("after a restart: %+v", out.Send)
 	}
+	if dest, ok := p.Dest(9); !ok || string(dest) != "payee" {
+		t.Errorf("dest %q", dest)
+	}
+	if _, ok := p.Dest(10); ok {
+		t.Error("an unknown payment has a dest")
+	}
 	// A drops what does not carry the path_id of its own request, and what is about another pid.
 	for _, bad := range []PayerOutput{p.Ack(hash("guess"), ackFor("1", AckOK)), p.Ack(s.PathID, ackFor("2", AckOK)), p.Ack(s.PathID, []byte{1}),
 		p.Status(hash("guess"), Status{PidHash: PidHash(s.Pid)}.Encode())} {

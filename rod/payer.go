@@ -356,6 +356,15 @@ func (p *Payer) Grace(id uint64) uint32 {
 	return GraceBlocks
 }
 
+// Dest is what the caller of Start gave as the way to the payee.
+func (p *Payer) Dest(id uint64) (dest []byte, ok bool) {
+	y := p.payments[id]
+	if y == nil {
+		return nil, false
+	}
+	return y.Start.Dest, true
+}
+
 func (y *payment) goAhead() Go {
 	g := Go{ID: y.ID, Until: y.until, MinCltvDelta: y.delta, Deadline: y.deadline}
 	if y.ByHTLC {
