@@ -480,6 +480,21 @@ func (p *Pair) Deliver(from int) (bool, error) {
 	return true, p.Do(1-from, channel.Received{Msg: m})
 }
 
+// DeliverBatch gives the other side the next n messages in one turn.
+func (p *Pair) DeliverBatch(from, n int) error {
+	s := p.Sides[from]
+	n = min(n, len(s.Out))
+	if n == 0 {
+		return nil
+	}
+	evs := make([]channel.Event, n)
+	for i := range evs {
+		evs[i] = channel.Received{Msg: s.Out[i]}
+	}
+	s.Out = s.Out[n:]
+	return p.Do(1-from, evs...)
+}
+
 // DeliverAll delivers until nothing is on the wire.
 func (p *Pair) DeliverAll() error {
 	for {

@@ -116,9 +116,11 @@ func Schedule(p *Pair, schedule []byte) error {
 func (l *Ledger) step(action, arg byte) error {
 	p, side := l.p, int(arg&1)
 	switch action % 16 {
-	case 0, 1, 2, 3, 4:
+	case 0, 1, 2, 3:
 		_, err := p.Deliver(side)
 		return err
+	case 4:
+		return p.DeliverBatch(side, 2+int(arg>>1)%6)
 	case 5, 6:
 		return p.DeliverAll()
 	case 7, 8:

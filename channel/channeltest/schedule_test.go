@@ -9,7 +9,7 @@ import (
 
 var (
 	seed      = flag.Int64("seed", 0, "seed of the random schedules; 0: by the clock")
-	schedules = flag.Int("schedules", 800, "how many random schedules")
+	schedules = flag.Int("schedules", 500, "how many random schedules")
 )
 
 func TestRandomSchedules(t *testing.T) {
