@@ -297,3 +297,40 @@ func TestPreimageFromChain(t *testing.T) {
 		t.Fatal(got)
 	}
 }
+
+// TestFeeRangeOnTheWire: closing_signed keeps its fee_range through lnwire's encoding.
+func TestFeeRangeOnTheWire(t *testing.T) {
+	p := open(t, Options{Toy: true, Wire: true, Push: 400_000_000})
+	must(t, p.Do(0, channel.Close{FeePerKw: 1000}))
+	for len(p.Sides[0].Out) == 0 || channel.DescribeMessage(p.Sides[0].Out[0]) == "shutdown" {
+		for side := range 2 {
+			_, err := p.Deliver(side)
+			must(t, err)
+		}
+	}
+	m, ok := p.Sides[0].Out[0].(*lnwire.ClosingSigned)
+	if !ok || len(m.ExtraData) != 18 {
+		t.Fatalf("%T %x", p.Sides[0].Out[0], p.Sides[0].Out[0])
+	}
+}
+
+// TestPenaltyReorged: the block with the revoked commitment goes away; bob puts his own commitment up, and not twice the sweeps.
+func TestPenaltyReorged(t *testing.T) {
+	p := open(t, Options{Toy: true, Push: 400_000_000})
+	old, _, err := p.Sides[0].State.LocalCommitment(p.Sides[0].Crypto)
+	must(t, err)
+	must(t, p.Do(0, channel.Add{HTLC: HTLC(1, 100_000_000, 700)}))
+	must(t, p.DeliverAll())
+	bob := p.Sides[1]
+	must(t, p.ConfirmSpend(old))
+	at := len(bob.Chain)
+	must(t, p.Reorg())
+	txs := published(bob, at)
+	if len(txs) != 1 || txs[0].TxIn[0].PreviousOutPoint != bob.State.Funding() {
+		t.Fatalf("%d transactions\n%v", len(txs), bob.State)
+	}
+	must(t, p.ConfirmSpend(old))
+	if txs := published(bob, at); len(txs) != 3 {
+		t.Fatalf("%d transactions\n%v", len(txs), bob.State)
+	}
+}
