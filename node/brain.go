@@ -1,0 +1,200 @@
+package node
+
+import (
+	"fmt"
+	"sync"
+
+	"lightningrod/channel"
+	"lightningrod/node/forward"
+	"lightningrod/rod"
+)
+
+// brain is what decides about HTLCs and messages, under one mutex: the forwarder with its rod table, the payer's and
+// the payee's side of Rod, and the mailbox. A decision's rows are queued before the mutex is let go, so that no wake-up
+// is lost between "judged: hold" and "in the held index".
+type brain struct {
+	mu      sync.Mutex
+	forward *forward.Forwarder
+	payer   *rod.Payer
+	payee   *rod.Payee
+	mailbox *rod.Mailbox
+}
+
+// think tells the forwarder what happened and does what it says.
+func (n *Node) think(evs ...forward.Event) {
+	n.queue.reserve()
+	n.thinkWith(&turn{}, evs)
+}
+
+// thinkWith puts the rows of what the forwarder decides into t, queues t, and only then posts the commands. For the notices of
+// a channel t is the turn that gave them: what the channel forgets in a write, the forwarder's rows remember in the same.
+func (n *Node) thinkWith(t *turn, evs []forward.Event) {
+	n.brain.mu.Lock()
+	defer n.brain.mu.Unlock()
+	n.decide(t, evs)
+}
+
+// decide is thinkWith for a caller that holds the brain's mutex.
+func (n *Node) decide(t *turn, evs []forward.Event) {
+	outs := make([]forward.Output, len(evs))
+	for i, ev := range evs {
+		outs[i] = n.brain.forward.Handle(ev)
+	}
+	n.carryOut(t, outs...)
+}
+
+// carryOut queues the turn with what must be durable, and then posts the commands. The brain's mutex is held.
+func (n *Node) carryOut(t *turn, outs ...forward.Output) {
+	for _, out := range outs {
+		n.gather(t, out)
+	}
+	n.queue.put(t)
+	for _, out := range outs {
+		for _, c := range out.Commands {
+			n.command(c)
+		}
+		for _, id := range out.Claim {
+			n.post(id, posted{ev: channel.ForceClose{Reason: "a preimage must be claimed before the incoming HTLC expires"}})
+		}
+	}
+}
+
+// gather puts into a turn what of an Output waits for the disk.
+func (n *Node) gather(t *turn, out forward.Output) {
+	t.rows = append(t.rows, rowOps(out.Rows)...)
+	for _, r := range out.Replies {
+		if m, err := replyMail(r); err != nil {
+			n.log.Warn("answer to a payer cannot be sent", "error", err)
+		} else {
+			t.mail = append(t.mail, m)
+		}
+	}
+	n.addWakes(t, out.Wakes)
+	for _, x := range out.Notices {
+		n.ledgerNotice(t, x)
+	}
+}
+
+// command posts one decision to a channel.
+func (n *Node) command(c forward.Command) {
+	switch c := c.(type) {
+	case forward.Add:
+		if !n.post(c.Channel, posted{ev: channel.Add{HTLC: c.HTLC}}) {
+			refused := channel.Refused{Origin: c.HTLC.Origin, HTLC: c.HTLC, Err: fmt.Errorf("no channel %d", c.Channel)}
+			n.decide(&turn{}, []forward.Event{forward.Refused{Refused: refused}})
+		}
+	case forward.Settle:
+		n.settle(c.Key, c.Outcome, c.Clear)
+	case forward.FailWith:
+		reason, err := n.router.Fail(&c.HTLC.Onion, c.HTLC.Hash, c.HTLC.PathKey, c.Message)
+		n.settleFailure(c.HTLC, reason, err, c.Clear)
+	case forward.WrapWith:
+		reason, err := n.router.Wrap(&c.HTLC.Onion, c.HTLC.Hash, c.HTLC.PathKey, c.Reason)
+		n.settleFailure(c.HTLC, reason, err, c.Clear)
+	default:
+		panic(fmt.Sprintf("unknown command %T", c))
+	}
+}
+
+func (n *Node) settle(k channel.Key, o channel.Outcome, clear []forward.Row) {
+	if !n.post(k.Channel, posted{ev: channel.Settle{HTLC: k.HTLC, Outcome: o}, clear: clear}) {
+		// The channel is over: nobody is left to be told, and the rows have no reader.
+		n.queue.put(&turn{rows: rowOps(clear)})
+	}
+}
+
+// reasonSize is the length of the usual reason of update_fail_htlc (BOLT 4: 256 bytes padded, their lengths, the HMAC).
+const reasonSize = 292
+
+func (n *Node) settleFailure(h *channel.HTLC, reason []byte, err error, clear []forward.Row) {
+	if err != nil {
+		// The onion was good when it was peeled, so this cannot happen; the HTLC must be failed all the same.
+		n.log.Error("failure cannot be encrypted", "channel", h.Key.Channel, "htlc", h.Key.HTLC, "error", err)
+		reason = make([]byte, reasonSize)
+	}
+	n.settle(h.Key, channel.Fail{Reason: reason}, clear)
+}
+
+// post posts to a channel by number and says whether there is one.
+func (n *Node) post(id channel.ID, p posted) bool {
+	in := n.registry.get(id)
+	if in == nil {
+		return false
+	}
+	return n.engine.post(in, p)
+}
+
+// hears is what the forwarder is to hear of a channel's notice.
+func (n *Node) hears(in *inbox, x channel.Notice) []forward.Event {
+	switch x := x.(type) {
+	case channel.Committed:
+		hop, failure := n.router.Peel(&x.HTLC.Onion, x.HTLC.Hash, x.HTLC.PathKey)
+		return []forward.Event{forward.Offered{HTLC: x.HTLC, Peer: in.peer, Hop: hop, Failure: failure}}
+	case channel.Resolved:
+		return []forward.Event{forward.Resolved{Resolved: x}}
+	case channel.Refused:
+		return []forward.Event{forward.Refused{Refused: x}}
+	case channel.Settled:
+		return []forward.Event{forward.Settled{Settled: x}}
+	case channel.Usable:
+		return []forward.Event{n.channelEvent(in), forward.Usable{ID: in.id, Out: x.Out, In: x.In}}
+	case channel.Unusable:
+		return []forward.Event{forward.Unusable{ID: in.id}}
+	case channel.ShuttingDown:
+		return []forward.Event{forward.ShuttingDown{ID: in.id}}
+	case channel.OnChain:
+		return []forward.Event{forward.OnChain{ID: in.id}}
+	case channel.Closed:
+		return []forward.Event{forward.Closed{ID: in.id}}
+	case channel.Ready:
+		return []forward.Event{n.channelEvent(in)}
+	}
+	return nil
+}
+
+// notice is what else a channel's notice causes, after its turn was queued.
+func (n *Node) notice(in *inbox, x channel.Notice) {
+	switch x := x.(type) {
+	case channel.Usable:
+		n.mailroom.connected(in.peer)
+		n.clientUp(in.peer)
+		n.gossip.channelUsable(in)
+	case channel.Unusable:
+		n.gossip.channelUnusable(in)
+	case channel.Closed:
+		n.gossip.closed(in)
+	case channel.NeedFunding:
+		n.fund(in, x)
+	case channel.Ready:
+		n.gossip.introduce(in)
+	case channel.Deep:
+		n.gossip.channelDeep(in)
+	case channel.Abandoned:
+		n.log.Warn("opening a channel failed", "channel", in.id, "reason", x.Reason)
+		n.opened(in, fmt.Errorf("the channel was not opened: %s", x.Reason))
+		n.engine.retire(in)
+	case channel.Violated:
+		n.log.Warn("peer broke a rule", "channel", in.id, "peer", shortNode(in.peer), "error", x.Err)
+	}
+}
+
+// channelEvent tells the forwarder what it has to know of a channel.
+func (n *Node) channelEvent(in *inbox) forward.Channel {
+	s := in.state.Load()
+	limits, _ := s.Limits()
+	ev := forward.Channel{ID: in.id, Peer: in.peer, Policy: n.cfg.Policy, MaxInFlight: limits.MaxInFlight}
+	if id := s.ShortID(); id.ToUint64() != 0 && !s.ScidAlias() {
+		ev.SCIDs = append(ev.SCIDs, id)
+	}
+	if a := s.LocalAlias(); a.ToUint64() != 0 {
+		ev.SCIDs = append(ev.SCIDs, a)
+	}
+	ev.Policy.Update = n.gossip.updateBytes(in.id)
+	switch s.Phase() {
+	case channel.PhaseShutdown:
+		ev.Shutdown = true
+	case channel.PhaseClosing, channel.PhaseWaiting, channel.PhaseClosed:
+		ev.OnChain = true
+	}
+	return ev
+}

@@ -1,0 +1,6 @@
+//go:build !mainnet
+
+package node
+
+// mainnet is off: the code has not earned it yet.
+const mainnet = false

@@ -1,0 +1,5 @@
+//go:build mainnet
+
+package node
+
+const mainnet = true
