@@ -342,8 +342,14 @@ func (s *script) rows([]string) string {
 
 func (s *script) show(out Output) string {
 	var b strings.Builder
+	var ofRod bool
 	for _, row := range out.Rows {
-		b.WriteString(s.row(row))
+		text := s.row(row)
+		b.WriteString(text)
+		ofRod = ofRod || text == ""
+	}
+	if ofRod {
+		b.WriteString("rows of rod\n")
 	}
 	for _, cmd := range out.Commands {
 		b.WriteString(s.command(cmd) + "\n")
@@ -407,7 +413,7 @@ func (s *script) row(r Row) string {
 		}
 		return fmt.Sprintf("row payment %d %v: %s\n", p.ID, p.State, strings.Join(parts, ", "))
 	}
-	return fmt.Sprintf("%s %s\n", verb, r.Table)
+	return "" // rod's: its own scripts show them
 }
 
 func originText(o channel.Origin) string {
