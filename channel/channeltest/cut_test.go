@@ -153,3 +153,48 @@ func TestCrashBeforeSync(t *testing.T) {
 		}
 	}
 }
+
+// TestCutClosing cuts a cooperative close at every message, with an HTLC that is fulfilled on the way. Both sides end with a
+// closing transaction that the other has signed too.
+func TestCutClosing(t *testing.T) {
+	base := open(t, Options{Toy: true, Push: 400_000_000})
+	must(t, base.Do(0, channel.Add{HTLC: HTLC(1, 50_000_000, 700)}))
+	must(t, base.DeliverAll())
+	cuts := []func(p *Pair) error{
+		func(p *Pair) error { return p.Disconnect() },
+		func(p *Pair) error { return p.Crash(0) },
+		func(p *Pair) error { return p.Crash(1) },
+	}
+	for closer := range 2 {
+		for i, cut := range cuts {
+			for n, done := 0, true; done; n++ {
+				p := base.Clone()
+				must(t, p.Do(closer, channel.Close{}))
+				must(t, p.Do(1, channel.Settle{HTLC: 0, Outcome: channel.Fulfill{Preimage: Preimage(1)}}))
+				done = false
+				for k := 0; ; k++ {
+					if k == n {
+						done = true
+						must(t, first(cut(p), p.Connect()))
+					}
+					from := k % 2
+					if len(p.Sides[from].Out) == 0 {
+						from = 1 - from
+					}
+					ok, err := p.Deliver(from)
+					must(t, err)
+					if !ok {
+						break
+					}
+				}
+				a, b := published(p.Sides[0], 0), published(p.Sides[1], 0)
+				if len(a) == 0 || len(b) == 0 || a[len(a)-1].TxHash() != b[len(b)-1].TxHash() {
+					t.Fatalf("closer %d cut %d message %d:\n%v\n%v", closer, i, n, p.Sides[0].State, p.Sides[1].State)
+				}
+				if l, _ := p.Sides[0].State.Balance(); l != 550_000_000 || p.Sides[0].State.Phase() != channel.PhaseClosing {
+					t.Fatal(p.Sides[0].State)
+				}
+			}
+		}
+	}
+}

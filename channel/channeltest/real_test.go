@@ -60,7 +60,11 @@ func published(s *Side, from int) []*wire.MsgTx {
 
 // TestCommitmentsAreValid: after every turn of a busy channel each side can publish what it has.
 func TestCommitmentsAreValid(t *testing.T) {
-	p := open(t, Options{Wire: true, Push: 400_000_000, FeePerKw: 1000})
+	p := open(t, Options{Wire: true, Push: 400_000_000, FeePerKw: 1000, Params: func(side int, p *channel.Params) {
+		if p.Limits.ToSelfDelay = 100; side == 1 {
+			p.Limits.DustLimit, p.Limits.ToSelfDelay = 400, 300
+		}
+	}})
 	checks := 0
 	for _, s := range p.Sides {
 		s.Log = func(string, Turn, []channel.Notice) {
@@ -111,7 +115,9 @@ func TestMutualClose(t *testing.T) {
 // TestForceClose: both get their balance home, by valid transactions, whichever side published.
 func TestForceClose(t *testing.T) {
 	for side := range 2 {
-		p := open(t, Options{Wire: true, Push: 400_000_000})
+		p := open(t, Options{Wire: true, Push: 400_000_000, Params: func(side int, p *channel.Params) {
+			p.Limits.ToSelfDelay = uint16(100 + 44*side)
+		}})
 		must(t, p.Do(0, channel.Add{HTLC: HTLC(1, 50_000_000, 700)}))
 		must(t, p.DeliverAll())
 		must(t, p.Do(1, channel.Settle{HTLC: 0, Outcome: channel.Fulfill{Preimage: Preimage(1)}}))

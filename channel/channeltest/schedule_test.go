@@ -5,6 +5,8 @@ import (
 	"math/rand"
 	"testing"
 	"time"
+
+	"lightningrod/channel"
 )
 
 var (
@@ -18,17 +20,25 @@ func TestRandomSchedules(t *testing.T) {
 		s = time.Now().UnixNano()
 	}
 	t.Logf("seed %d", s)
-	base := open(t, Options{Toy: true, Push: 400_000_000})
+	bases := []*Pair{open(t, Options{Toy: true, Push: 400_000_000}), open(t, Options{Toy: true, Push: 400_000_000, Params: unequal})}
 	rnd := rand.New(rand.NewSource(s))
 	for i := 0; i < *schedules; i++ {
 		b := make([]byte, 40+rnd.Intn(400))
 		rnd.Read(b)
-		p := base.Clone()
+		p := bases[i/2%2].Clone()
 		p.Opt.Manual = i%2 == 1
 		p.Opt.Wire = i%16 == 0
 		if err := Schedule(p, b); err != nil {
 			t.Fatalf("seed %d, schedule %d, manual %v: %v\n%x", s, i, p.Opt.Manual, err, b)
 		}
+	}
+}
+
+// unequal gives the two sides limits of their own.
+func unequal(side int, p *channel.Params) {
+	p.Limits = channel.Limits{DustLimit: 354, Reserve: 12_345, HTLCMinimum: 1, ToSelfDelay: 100, MaxAcceptedHTLCs: 5, MaxInFlight: 300_000_000}
+	if side == 1 {
+		p.Limits = channel.Limits{DustLimit: 1001, Reserve: 6789, HTLCMinimum: 1, ToSelfDelay: 300, MaxAcceptedHTLCs: 3, MaxInFlight: 200_000_000}
 	}
 }
 
