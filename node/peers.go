@@ -44,11 +44,13 @@ func (n dispatch) Disconnected(p *peer.Peer, err error) {
 
 // Message sends each message to who understands it. While this lasts the peer is not read.
 func (n dispatch) Message(p *peer.Peer, m peer.Message) {
-	if m.Type == peer.LSPS0 {
-		n.lsps0(p, m.Raw)
-		return
-	}
 	switch msg := m.Msg.(type) {
+	case nil:
+		if m.Type == peer.LSPS0 {
+			n.lsps0(p, m.Raw)
+		} else if !n.gossip.message(p, m) {
+			n.log.Debug("message for nobody", "type", m.Type, "peer", shortNode(p.Node()))
+		}
 	case *lnwire.OnionMessage:
 		n.onionMessage(p, msg)
 	case *lnwire.OpenChannel:
@@ -64,10 +66,6 @@ func (n dispatch) Message(p *peer.Peer, m peer.Message) {
 	default:
 		if id, ok := channelOf(msg); ok {
 			n.channelMessage(p, id, msg)
-			return
-		}
-		if !n.gossip.message(p, m) {
-			n.log.Debug("message for nobody", "type", msg.MsgType(), "peer", shortNode(p.Node()))
 		}
 	}
 }

@@ -62,16 +62,18 @@ var fates = map[uint16]fate{
 	135: decoded, // update_fail_malformed_htlc
 	136: decoded, // channel_reestablish
 
-	256: decoded, // channel_announcement
-	257: decoded, // node_announcement
-	258: decoded, // channel_update
 	259: decoded, // announcement_signatures
-	261: decoded, // query_short_channel_ids
-	262: decoded, // reply_short_channel_ids_end
-	263: decoded, // query_channel_range
-	264: decoded, // reply_channel_range
-	265: decoded, // gossip_timestamp_filter
 	513: decoded, // onion_message
+
+	// Gossip is signed as the bytes it came in; lnwire would reshape some of it and refuse some that is legal.
+	256: raw, // channel_announcement
+	257: raw, // node_announcement
+	258: raw, // channel_update
+	261: raw, // query_short_channel_ids
+	262: raw, // reply_short_channel_ids_end
+	263: raw, // query_channel_range
+	264: raw, // reply_channel_range
+	265: raw, // gossip_timestamp_filter
 
 	LSPS0: raw,
 }
