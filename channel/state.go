@@ -289,6 +289,9 @@ func (s *State) FeePerKw() chain.FeePerKw {
 	return s.fees[0].rate
 }
 
+// Limits are what each side has announced in open_channel or accept_channel.
+func (s *State) Limits() (local, remote Limits) { return s.local, s.remote }
+
 // LiveHTLC is an HTLC that is not yet irrevocably removed.
 type LiveHTLC struct {
 	HTLC     *HTLC
