@@ -159,19 +159,20 @@ func (n *Node) notice(in *inbox, x channel.Notice) {
 		n.mailroom.connected(in.peer)
 		n.clientUp(in.peer)
 		n.gossip.channelUsable(in)
-	case channel.Unusable:
-		n.gossip.channelUnusable(in)
 	case channel.Closed:
 		n.gossip.closed(in)
+		n.clientChannels(in.peer)
 	case channel.NeedFunding:
 		n.fund(in, x)
 	case channel.Ready:
 		n.gossip.introduce(in)
+		n.clientChannels(in.peer)
 	case channel.Deep:
 		n.gossip.channelDeep(in)
 	case channel.Abandoned:
 		n.log.Warn("opening a channel failed", "channel", in.id, "reason", x.Reason)
 		n.opened(in, fmt.Errorf("the channel was not opened: %s", x.Reason))
+		n.unfund(in)
 		n.engine.retire(in)
 	case channel.Violated:
 		n.log.Warn("peer broke a rule", "channel", in.id, "peer", shortNode(in.peer), "error", x.Err)

@@ -252,6 +252,9 @@ func (d *chainDesk) watchMempool() error {
 		id := tx.TxHash()
 		seen[id] = true
 		if !d.mempool[id] {
+			d.node.walletMu.Lock()
+			d.node.wallet.Mempool(tx)
+			d.node.walletMu.Unlock()
 			d.deliver(d.tracker.Mempool(tx))
 		}
 	}

@@ -27,6 +27,7 @@ type gossip struct {
 	funding   map[wire.OutPoint]lnwire.ShortChannelID
 	own       map[channel.ID]*ownChannel
 	lastFlush time.Time
+	lastPrune time.Time
 	lastStamp uint32 // timestamps of our messages only rise
 }
 
@@ -36,7 +37,6 @@ type ownChannel struct {
 	update    *graph.ChannelUpdate        // our newest
 	answered  *peer.Peer                  // the connection on which we sent announcement_signatures
 	announced bool
-	disabled  bool
 }
 
 // flushEvery is how long gossip is collected before it is passed on. BOLT 7 "Rebroadcasting" suggests 60 s; a node on a
@@ -213,11 +213,12 @@ func (g *gossip) query(p *peer.Peer, m peer.Message) {
 	g.pull(p)
 }
 
-// pullBound is how many bytes of gossip may wait for a peer.
+// pullBound is how many bytes of gossip may wait for a peer: what channels have to say must not wait long behind them.
 const pullBound = 256 << 10
 
+// pull goes on with long answers as far as the connection has room.
 func (g *gossip) pull(p *peer.Peer) {
-	for {
+	for p.Queued() < pullBound {
 		g.mu.Lock()
 		s := g.syncs[p]
 		var more []graph.Message
@@ -232,16 +233,33 @@ func (g *gossip) pull(p *peer.Peer) {
 	}
 }
 
+// pruneEvery is how often channels that nobody has spoken of for long are looked for.
+const pruneEvery = time.Hour
+
 // tick passes gossip on.
 func (g *gossip) tick(now time.Time) {
 	g.mu.Lock()
-	if now.Sub(g.lastFlush) < g.node.flushEvery() {
-		g.mu.Unlock()
-		return
+	flush := now.Sub(g.lastFlush) >= g.node.flushEvery()
+	if flush {
+		g.lastFlush = now
 	}
-	g.lastFlush = now
+	if now.Sub(g.lastPrune) >= pruneEvery {
+		g.lastPrune = now
+		g.put(g.graph.Prune(now.Unix()))
+	}
+	var behind []*peer.Peer
+	for p, s := range g.syncs {
+		if s.Pending() {
+			behind = append(behind, p)
+		}
+	}
 	g.mu.Unlock()
-	g.flush()
+	for _, p := range behind {
+		g.pull(p)
+	}
+	if flush {
+		g.flush()
+	}
 }
 
 func (g *gossip) flush() {
@@ -315,8 +333,7 @@ func (g *gossip) channelUsable(in *inbox) {
 	g.introduce(in)
 	g.mu.Lock()
 	o := g.ownOf(in.id)
-	fresh := o.update == nil || o.disabled
-	o.disabled = false
+	fresh := o.update == nil
 	g.mu.Unlock()
 	if fresh {
 		g.renew(in)
@@ -325,10 +342,6 @@ func (g *gossip) channelUsable(in *inbox) {
 		g.channelDeep(in)
 	}
 }
-
-// channelUnusable notes that others cannot route over the channel now. The update that says so waits, since most
-// interruptions are short.
-func (g *gossip) channelUnusable(in *inbox) {}
 
 // renew makes a new channel_update of ours. A channel that is not announced is told to its peer alone.
 func (g *gossip) renew(in *inbox) {

@@ -137,6 +137,16 @@ func (n *Node) RegisterWebhook(ctx context.Context, lsp [33]byte, app, url strin
 	return err
 }
 
+// clientChannels tells the registrations whether a client still has a channel: devices outlive the last one by a while.
+func (n *Node) clientChannels(client [33]byte) {
+	n.brain.mu.Lock()
+	defer n.brain.mu.Unlock()
+	if n.clients.server != nil {
+		rows := n.clients.server.Devices.Channel(client, n.isClient(client), n.cfg.Now().Unix())
+		n.queue.put(&turn{rows: rowOps(rows)})
+	}
+}
+
 // reach tries to connect to a channel peer now.
 func (n *Node) reach(id [33]byte) {
 	for _, addr := range n.peerAddrs(id) {

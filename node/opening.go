@@ -74,6 +74,7 @@ func (n *Node) openers(id channel.ID) []chan<- error {
 		return nil
 	}
 	delete(n.opening, id)
+	delete(n.funded, id) // it is going to be published
 	return []chan<- error{done}
 }
 
@@ -143,6 +144,9 @@ func (n *Node) fund(in *inbox, need channel.NeedFunding) {
 		return
 	}
 	n.queue.put(&turn{rows: walletRows(rows)})
+	n.openMu.Lock()
+	n.funded[in.id] = tx
+	n.openMu.Unlock()
 	for i, out := range tx.TxOut {
 		if out.Value == need.Amount && string(out.PkScript) == string(need.Script) {
 			n.engine.postEvent(in, channel.Funding{Tx: tx, Index: uint32(i)})
@@ -150,6 +154,21 @@ func (n *Node) fund(in *inbox, need channel.NeedFunding) {
 		}
 	}
 	panic("the funding transaction lacks its output")
+}
+
+// unfund gives back the coins of a funding transaction that will never be published.
+func (n *Node) unfund(in *inbox) {
+	n.openMu.Lock()
+	tx := n.funded[in.id]
+	delete(n.funded, in.id)
+	n.openMu.Unlock()
+	if tx == nil {
+		return
+	}
+	n.walletMu.Lock()
+	rows := n.wallet.Release(tx)
+	n.walletMu.Unlock()
+	n.queue.put(&turn{rows: walletRows(rows)})
 }
 
 // Close closes a channel: together with the peer, or by publishing our commitment.

@@ -180,10 +180,10 @@ func (n *Node) survey(in *inbox, d *forward.Durable) {
 		}
 		d.Incoming = append(d.Incoming, i)
 	}
+	// All of them: one whose failure is not irrevocable yet still is a child, and without it its incoming HTLC would be
+	// forwarded a second time.
 	for _, h := range s.Offered() {
-		if h.Outcome == nil {
-			d.Outgoing = append(d.Outgoing, *h.HTLC)
-		}
+		d.Outgoing = append(d.Outgoing, *h.HTLC)
 	}
 }
 

@@ -445,7 +445,11 @@ func (n *Node) clientTick(now int64) {
 	defer n.brain.mu.Unlock()
 	n.payerSays(&turn{}, n.brain.payer.Tick(now))
 	n.payeeSays(&turn{}, n.brain.payee.Tick(now))
-	n.queue.put(&turn{rows: rowOps(n.brain.mailbox.Tick(now))})
+	t := &turn{rows: rowOps(n.brain.mailbox.Tick(now))}
+	if n.clients.server != nil {
+		t.rows = append(t.rows, rowOps(n.clients.server.Devices.Tick(now))...)
+	}
+	n.queue.put(t)
 }
 
 // clientBlock is the height for both ends.

@@ -122,6 +122,9 @@ func (p *Peer) Send(msgs ...lnwire.Message) error { return p.sent(p.out.push(msg
 // SendRaw is Send for one message given as type and payload.
 func (p *Peer) SendRaw(typ uint16, payload []byte) error { return p.sent(p.out.pushRaw(typ, payload)) }
 
+// Queued is how many bytes wait to be sent. Whoever has much to say that can wait looks here first.
+func (p *Peer) Queued() int { return p.out.waiting() }
+
 func (p *Peer) sent(err error) error {
 	if err != nil && !errors.Is(err, ErrClosed) {
 		p.drop(err)
