@@ -9,6 +9,7 @@ import (
 
 	"lightningrod/chain"
 	"lightningrod/channel"
+	"lightningrod/node/forward"
 
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
 	"github.com/btcsuite/btcd/wire"
@@ -43,6 +44,7 @@ type chainDesk struct {
 	publishing map[chainhash.Hash]publication
 	mempool    map[chainhash.Hash]bool
 	rates      chain.FeeRates
+	stale      bool // the backend's tip is old: nothing is added and nothing released
 }
 
 // publication is a transaction that is broadcast again with every block until its owner is gone or it is confirmed.
@@ -130,6 +132,11 @@ func (d *chainDesk) step(ctx context.Context) error {
 	}
 	if err := d.follow(ctx); err != nil {
 		return err
+	}
+	if s, ok := d.backend.(interface{ Stale() bool }); ok && s.Stale() != d.stale {
+		d.stale = !d.stale
+		d.node.log.Warn("the chain backend's tip", "stale", d.stale)
+		d.node.think(forward.Stale{Stale: d.stale})
 	}
 	return d.watchMempool()
 }
@@ -232,6 +239,7 @@ func (d *chainDesk) connect(b chain.Block) error {
 	if r := d.backend.FeeRates().Sane(); !r.Near(d.rates) {
 		d.rates = r
 		facts = append(facts, chain.Fact{Owner: chain.Everyone, Event: r})
+		d.node.adjustFees(r)
 	}
 	d.deliver(facts)
 	d.node.think(blockEvent(b))

@@ -132,7 +132,7 @@ func (n *Node) Start(ctx context.Context) error {
 		return fmt.Errorf("chain: %w", err)
 	}
 	n.engine.settle()
-	n.think(forward.Tick{Now: n.cfg.Now().Unix()}, forward.Stale{Stale: false})
+	n.think(forward.Tick{Now: n.cfg.Now().Unix()}, forward.Stale{Stale: n.chainDesk.stale})
 	n.loops.Go(func() { n.chainDesk.loop(ctx) })
 	n.loops.Go(func() { n.mailroom.loop(ctx) })
 	n.loops.Go(func() { n.tick(ctx) })

@@ -8,6 +8,7 @@ import (
 	"lightningrod/chain/wallet"
 	"lightningrod/channel"
 	"lightningrod/node/store"
+	"lightningrod/rod"
 
 	"github.com/btcsuite/btcd/btcutil"
 	"github.com/btcsuite/btcd/wire"
@@ -80,9 +81,20 @@ func (n *Node) openers(id channel.ID) []chan<- error {
 
 // commitmentRate is the fee rate we open channels with. With anchors it only has to get the commitment into a mempool;
 // it is paid for by CPFP when that counts.
-func (n *Node) commitmentRate() chain.FeePerKw {
-	r := n.backend.FeeRates().Sane()
-	return min(max(r.Normal, r.Floor), 2500)
+func (n *Node) commitmentRate() chain.FeePerKw { return commitmentRate(n.backend.FeeRates().Sane()) }
+
+func commitmentRate(r chain.FeeRates) chain.FeePerKw { return min(max(r.Normal, r.Floor), 2500) }
+
+// adjustFees has the channels we opened follow the estimates, if they are far off: BOLT 2 "Updating Fees: update_fee".
+func (n *Node) adjustFees(r chain.FeeRates) {
+	want := commitmentRate(r)
+	for _, in := range n.registry.each(nil) {
+		s := in.state.Load()
+		have := s.FeePerKw()
+		if s.Opener() && s.Phase() == channel.PhaseNormal && (want > have+have/4 || want < have-have/4) {
+			n.engine.postEvent(in, channel.UpdateFee{FeePerKw: want})
+		}
+	}
 }
 
 // newChannel makes a channel that is about to be opened, and gives it a number that is durable before its first message.
@@ -100,7 +112,7 @@ func (n *Node) newChannel(peer [33]byte, temp [32]byte, opener, announce bool) *
 		},
 		BasePoints: crypto.basePoints(), Announce: announce, Alias: aliasOf(id), ShutdownScript: script,
 		TempID: temp, ChainHash: *n.cfg.Params.GenesisHash, MinDepth: c.MinDepth, Height: height, Block: hash,
-		MinCapacity: int64(c.MinCapacity), MaxCapacity: int64(c.MaxCapacity), FulfillMargin: c.FulfillMargin,
+		MinCapacity: int64(c.MinCapacity), MaxCapacity: int64(c.MaxCapacity), FulfillMargin: c.FulfillMargin, Grace: n.grace(),
 	})
 	in := newInbox(id, peer, crypto, s)
 	n.registry.add(in)
@@ -110,6 +122,15 @@ func (n *Node) newChannel(peer [33]byte, temp [32]byte, opener, announce bool) *
 }
 
 var metaLastChannel = []byte("last channel")
+
+// grace is how many blocks past its expiry an HTLC of ours may stay before the channel goes on chain. A client that sleeps
+// may find HTLCs that its LSP failed long ago: it asks before it closes.
+func (n *Node) grace() uint32 {
+	if n.cfg.LSP {
+		return 3
+	}
+	return rod.GraceBlocks
+}
 
 // aliasOf is the short_channel_id by which a peer may call channel n before it is confirmed, or instead. Blocks from
 // 16,000,000 on are centuries away.
