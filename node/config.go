@@ -10,6 +10,7 @@ import (
 
 	"lightningrod/node/forward"
 	"lightningrod/node/store"
+	"lightningrod/peer"
 	"lightningrod/rod"
 
 	"github.com/btcsuite/btcd/chaincfg"
@@ -32,6 +33,8 @@ type Config struct {
 	Listen []string
 	// Announce are the addresses to tell others; empty: those of Listen.
 	Announce []string
+	// Dialer makes the connections to others, for instance through a proxy. nil: plain TCP.
+	Dialer peer.Dialer
 	// MinBackoff is the time before a lost connection is made again; 0: a second.
 	MinBackoff time.Duration
 	// LSP says that this node holds HTLCs, keeps messages and wakes its clients (features 729, 827 and 829).

@@ -115,7 +115,7 @@ func (n *Node) loadTracker(asks []chainAsk) error {
 func (n *Node) loadPeers() (err error) {
 	n.host, err = peer.New(peer.Config{
 		Key: n.keys.identity, Chain: *n.cfg.Params.GenesisHash, Events: dispatch{n}, Features: n.features(), Logger: n.log,
-		MinBackoff: n.cfg.MinBackoff,
+		Dialer: n.cfg.Dialer, MinBackoff: n.cfg.MinBackoff,
 	})
 	return err
 }
