@@ -67,22 +67,26 @@ func (n *Node) CreateInvoice(w InvoiceWish) (Invoice, error) {
 func (n *Node) routeHints() [][]invoice.Hint {
 	var hints [][]invoice.Hint
 	for _, in := range n.registry.each(nil) {
-		s := in.state.Load()
-		alias := s.RemoteAlias()
-		if !s.Private() || alias.ToUint64() == 0 {
-			continue
+		if h, ok := n.routeHint(in); ok {
+			hints = append(hints, []invoice.Hint{h})
 		}
-		n.gossip.mu.Lock()
-		p, ok := n.gossip.graph.PeerPolicy(uint64(in.id))
-		n.gossip.mu.Unlock()
-		if !ok {
-			continue
-		}
-		hints = append(hints, []invoice.Hint{{
-			Node: in.peer, Channel: alias, FeeBase: p.FeeBase, FeeRate: p.FeeProportional, CltvDelta: p.CltvExpiryDelta,
-		}})
 	}
 	return hints
+}
+
+// routeHint is a private channel as an invoice names it, if its peer has told us its terms.
+func (n *Node) routeHint(in *inbox) (h invoice.Hint, ok bool) {
+	s := in.state.Load()
+	alias := s.RemoteAlias()
+	if !s.Private() || alias.ToUint64() == 0 {
+		return h, false
+	}
+	n.gossip.mu.Lock()
+	p, ok := n.gossip.graph.PeerPolicy(uint64(in.id))
+	n.gossip.mu.Unlock()
+	return invoice.Hint{
+		Node: in.peer, Channel: alias, FeeBase: p.FeeBase, FeeRate: p.FeeProportional, CltvDelta: p.CltvExpiryDelta,
+	}, ok
 }
 
 // payee is what a payer reads in an invoice.
