@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"lightningrod/chain"
@@ -50,6 +51,7 @@ type Node struct {
 	events    *stream
 	flood     *flood
 	clients   clients
+	paying    atomic.Bool // there are, or were since the start, Rod payments of our own
 
 	walletMu sync.Mutex
 	wallet   *wallet.Wallet

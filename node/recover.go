@@ -198,6 +198,7 @@ func (n *Node) loadEnds(d *forward.Durable) error {
 	}
 	n.clients.calls = map[string]chan lsps.Response{}
 	err := load(store.Payer, func(rows []rod.Row) (err error) {
+		n.paying.Store(len(rows) > 0)
 		n.brain.payer, err = rod.LoadPayer(rows...)
 		return err
 	})

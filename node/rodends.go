@@ -71,6 +71,7 @@ func (n *Node) SendAsync(a AsyncPay) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
+	n.paying.Store(true)
 	n.queue.reserve()
 	n.brain.mu.Lock()
 	out, err := n.brain.payer.Start(start)
@@ -462,6 +463,9 @@ func (n *Node) clientBlock(height uint32) {
 
 // locked tells the payer's side of HTLCs of ours that have become irrevocably committed: only now is a notice worth sending.
 func (n *Node) locked(in *inbox, s *channel.State) {
+	if !n.paying.Load() {
+		return
+	}
 	for _, h := range s.Offered() {
 		p, ours := h.HTLC.Origin.(channel.Payment)
 		if !ours || h.Stage != channel.Irrevocable || in.locked[h.HTLC.Key.HTLC] {
