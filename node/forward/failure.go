@@ -113,6 +113,10 @@ func (in *incoming) relay(downstream channel.Outcome, clear []Row) Command {
 		if in.hop == nil || in.hop.Blinded {
 			return in.refuse(temporaryNodeFailure(), clear)
 		}
+		if len(d.Reason) == 0 {
+			// Nobody downstream said why: the HTLC timed out on chain, or was never in the commitment that confirmed.
+			return in.refuse(permanentChannelFailure(), clear)
+		}
 		// The message's attribution data is not passed on: with our layer missing from it, it would blame us.
 		return WrapWith{HTLC: in.htlc, Reason: d.Reason, Clear: clear}
 	}

@@ -262,3 +262,16 @@ func TestEventsForNobody(t *testing.T) {
 		w.f.Handle(ev)
 	}
 }
+
+// An outgoing HTLC that timed out on chain brings no reason from downstream: the message is ours to make, permanent_channel_failure
+// (BOLT 4), and nothing is wrapped.
+func TestFailureFromTheChain(t *testing.T) {
+	w := pairWorld(t)
+	w.offer(forwardOffer(key(1, 0), "alice", "h", 1_000_000, 1500, 22))
+	w.deliverAll()
+	out := w.resolve(key(2, 0), channel.Fail{})
+	cmd, ok := out.Commands[0].(FailWith)
+	if !ok || cmd.Message.Code() != lnwire.CodePermanentChannelFailure {
+		t.Fatalf("%T", out.Commands[0])
+	}
+}
