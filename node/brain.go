@@ -6,7 +6,10 @@ import (
 
 	"lightningrod/channel"
 	"lightningrod/node/forward"
+	"lightningrod/onion"
 	"lightningrod/rod"
+
+	"github.com/lightningnetwork/lnd/lnwire"
 )
 
 // brain is what decides about HTLCs and messages, under one mutex: the forwarder with its rod table, the payer's and
@@ -129,6 +132,9 @@ func (n *Node) hears(in *inbox, x channel.Notice) []forward.Event {
 	switch x := x.(type) {
 	case channel.Committed:
 		hop, failure := n.router.Peel(&x.HTLC.Onion, x.HTLC.Hash, x.HTLC.PathKey)
+		if x.TooMuchDust && failure == nil {
+			hop, failure = nil, &onion.Failure{Message: lnwire.NewTemporaryChannelFailure(nil), Text: "too much dust in flight"}
+		}
 		return []forward.Event{forward.Offered{HTLC: x.HTLC, Peer: in.peer, Hop: hop, Failure: failure}}
 	case channel.Resolved:
 		return []forward.Event{forward.Resolved{Resolved: x}}
@@ -174,6 +180,14 @@ func (n *Node) notice(in *inbox, x channel.Notice) {
 		n.opened(in, fmt.Errorf("the channel was not opened: %s", x.Reason))
 		n.unfund(in)
 		n.engine.retire(in)
+	case channel.Declined:
+		n.log.Warn("a command was declined", "channel", in.id, "command", fmt.Sprintf("%T", x.Event), "error", x.Err)
+		if _, open := x.Event.(channel.Open); open {
+			n.opened(in, x.Err)
+			n.engine.retire(in)
+		}
+	case channel.PeerSaid:
+		n.log.Warn("peer complains", "channel", in.id, "peer", shortNode(in.peer), "text", x.Text, "fatal", x.Fatal)
 	case channel.Violated:
 		n.log.Warn("peer broke a rule", "channel", in.id, "peer", shortNode(in.peer), "error", x.Err)
 	}
