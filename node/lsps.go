@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"sync"
 
 	"lightningrod/node/forward"
@@ -145,6 +146,40 @@ func (n *Node) clientChannels(client [33]byte) {
 		rows := n.clients.server.Devices.Channel(client, n.isClient(client), n.cfg.Now().Unix())
 		n.queue.put(&turn{rows: rowOps(rows)})
 	}
+}
+
+// RequestHold asks our LSP to hold the HTLCs of a payment that is made by other means than SendAsync (rod.hold). The connection says
+// who asks, so the request carries no signature.
+func (n *Node) RequestHold(ctx context.Context, lsp [33]byte, r rod.HoldRequest) (rod.AckStatus, error) {
+	hashes := make([]string, len(r.Hashes))
+	for i, h := range r.Hashes {
+		hashes[i] = hex.EncodeToString(h[:])
+	}
+	answer, err := n.call(ctx, lsp, "rod.hold", struct {
+		PidHash  string   `json:"pid_hash"`
+		Hashes   []string `json:"payment_hashes"`
+		Deadline uint32   `json:"release_deadline,omitempty"`
+		Parts    uint16   `json:"expected_parts,omitempty"`
+		Total    string   `json:"total_msat,omitempty"`
+	}{hex.EncodeToString(r.PidHash[:]), hashes, r.Deadline, r.ExpectedParts, decimal(r.TotalMsat)})
+	if err != nil {
+		return 0, err
+	}
+	var ack struct {
+		Status rod.AckStatus `json:"status"`
+	}
+	if err := json.Unmarshal(answer, &ack); err != nil {
+		return 0, fmt.Errorf("rod.hold: %w", err)
+	}
+	return ack.Status, nil
+}
+
+// decimal is an amount as LSPS0 writes it; nothing for 0.
+func decimal(msat uint64) string {
+	if msat == 0 {
+		return ""
+	}
+	return strconv.FormatUint(msat, 10)
 }
 
 // reach tries to connect to a channel peer now.

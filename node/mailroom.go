@@ -303,6 +303,17 @@ func unblocks(data onion.EncryptedData) bool {
 	return false
 }
 
+// SendOnionMessage sends an onion message along a blinded path, which may start here, at a peer, or at a node whose address is
+// known. It returns once the message is queued; onion messages may be lost like letters (BOLT 4 "Onion Messages").
+func (n *Node) SendOnionMessage(path onion.BlindedPath, payload onion.MessagePayload) error {
+	if len(path.Hops) == 0 {
+		return errors.New("a path without hops")
+	}
+	n.queue.reserve()
+	n.queue.put(&turn{mail: []mail{{letter: &letter{path, payload}}}})
+	return nil
+}
+
 // pack makes the onion message of a letter. Steps of its path that are ours are taken here, since an onion does not come
 // back to its sender.
 func (n *Node) pack(l *letter) (mail, error) {
