@@ -226,6 +226,19 @@ func (n *Node) wayToPayee(inv *payee) ([][33]byte, error) {
 	return n.messageRoute(inv.node)
 }
 
+// Quote is what paying an invoice would cost in fees now, or why there is no way.
+func (n *Node) Quote(text string, amount lnwire.MilliSatoshi) (fees lnwire.MilliSatoshi, err error) {
+	inv, err := n.readInvoice(text, amount)
+	if err != nil {
+		return 0, err
+	}
+	routes, err := n.routes(routeWish{inv: inv, parts: 1, finalCltv: inv.minFinal})
+	for _, r := range routes {
+		fees += r.amount
+	}
+	return fees - min(fees, inv.amount), err
+}
+
 // Pay pays an invoice at once, in one or more parts, and returns the payment's id when it is durable.
 func (n *Node) Pay(text string, amount lnwire.MilliSatoshi, parts int) (uint64, error) {
 	inv, err := n.readInvoice(text, amount)
