@@ -162,9 +162,15 @@ func (n *Node) hears(in *inbox, x channel.Notice) []forward.Event {
 func (n *Node) notice(in *inbox, x channel.Notice) {
 	switch x := x.(type) {
 	case channel.Usable:
-		n.mailroom.connected(in.peer)
-		n.clientUp(in.peer)
-		n.gossip.channelUsable(in)
+		// It comes again with every change of the capacities; what follows is for a channel that has come to life.
+		if !in.usable {
+			in.usable = true
+			n.mailroom.connected(in.peer)
+			n.clientUp(in.peer)
+			n.gossip.channelUsable(in)
+		}
+	case channel.Unusable:
+		in.usable = false
 	case channel.Closed:
 		n.gossip.closed(in)
 		n.clientChannels(in.peer)

@@ -28,6 +28,7 @@ type inbox struct {
 
 	// Of the worker that runs the turn.
 	conn   link            // the connection that Connected announced last, nil when there is none
+	usable bool            // the last of Usable and Unusable
 	locked map[uint64]bool // HTLCs of our own payments whose commitment was told to the payer's side
 	doubt  bool            // a turn of this channel broke an invariant: the peer is not listened to any more
 }
