@@ -47,7 +47,7 @@ func (n *Node) serve(p *peer.Peer, payload []byte) {
 	n.queue.reserve()
 	n.brain.mu.Lock()
 	defer n.brain.mu.Unlock()
-	r := n.clients.server.Handle(lsps.Call{Client: id, Payload: payload, HasChannel: n.hasUsable(id), Now: n.cfg.Now().Unix()})
+	r := n.clients.server.Handle(lsps.Call{Client: id, Payload: payload, HasChannel: n.hasChannel(id), Now: n.cfg.Now().Unix()})
 	t := &turn{rows: rowOps(r.Rows)}
 	if r.Registered != nil {
 		n.wake(t, *r.Registered, uint64(n.cfg.Now().UnixNano()), lsps.MethodRegistered, "{}")

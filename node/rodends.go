@@ -352,11 +352,22 @@ func (n *Node) rodRequest(c onion.Record, reply []byte) {
 		n.log.Debug("request to hold dropped", "error", err)
 		return
 	}
-	var ev rod.Event = rod.Requested{Peer: peer, HasChannel: n.hasUsable(peer), Payload: c.Value, ReplyPath: reply}
+	var ev rod.Event = rod.Requested{Peer: peer, HasChannel: n.hasChannel(peer), Payload: c.Value, ReplyPath: reply}
 	if c.Type == rod.TypeCancel {
-		ev = rod.CancelRequested{Peer: peer, HasChannel: n.hasUsable(peer), Payload: c.Value, ReplyPath: reply}
+		ev = rod.CancelRequested{Peer: peer, HasChannel: n.hasChannel(peer), Payload: c.Value, ReplyPath: reply}
 	}
 	n.think(forward.Rod{Event: ev})
+}
+
+// hasChannel says whether there is a channel with a peer that HTLCs may be offered on, now or once it is re-established. A peer
+// that has just re-established it may ask before our own turn has seen that.
+func (n *Node) hasChannel(peer [33]byte) bool {
+	for _, in := range n.registry.each(&peer) {
+		if in.state.Load().Phase() == channel.PhaseNormal {
+			return true
+		}
+	}
+	return false
 }
 
 // hasUsable says whether a channel with a peer can carry HTLCs.
