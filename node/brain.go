@@ -8,8 +8,6 @@ import (
 	"lightningrod/node/forward"
 	"lightningrod/onion"
 	"lightningrod/rod"
-
-	"github.com/lightningnetwork/lnd/lnwire"
 )
 
 // brain is what decides about HTLCs and messages, under one mutex: the forwarder with its rod table, the payer's and
@@ -128,34 +126,20 @@ func (n *Node) post(id channel.ID, p posted) bool {
 }
 
 // hears is what the forwarder is to hear of a channel's notice.
-func (n *Node) hears(in *inbox, x channel.Notice) []forward.Event {
-	switch x := x.(type) {
-	case channel.Committed:
-		hop, failure := n.router.Peel(&x.HTLC.Onion, x.HTLC.Hash, x.HTLC.PathKey)
-		if x.TooMuchDust && failure == nil {
-			hop, failure = nil, &onion.Failure{Message: lnwire.NewTemporaryChannelFailure(nil), Text: "too much dust in flight"}
-		}
-		return []forward.Event{forward.Offered{HTLC: x.HTLC, Peer: in.peer, Hop: hop, Failure: failure}}
-	case channel.Resolved:
-		return []forward.Event{forward.Resolved{Resolved: x}}
-	case channel.Refused:
-		return []forward.Event{forward.Refused{Refused: x}}
-	case channel.Settled:
-		return []forward.Event{forward.Settled{Settled: x}}
-	case channel.Usable:
-		return []forward.Event{n.channelEvent(in), forward.Usable{ID: in.id, Out: x.Out, In: x.In}}
-	case channel.Unusable:
-		return []forward.Event{forward.Unusable{ID: in.id}}
-	case channel.ShuttingDown:
-		return []forward.Event{forward.ShuttingDown{ID: in.id}}
-	case channel.OnChain:
-		return []forward.Event{forward.OnChain{ID: in.id}}
-	case channel.Closed:
-		return []forward.Event{forward.Closed{ID: in.id}}
-	case channel.Ready:
-		return []forward.Event{n.channelEvent(in)}
+func (n *Node) hears(in *inbox, x channel.Notice) (evs []forward.Event) {
+	switch x.(type) {
+	case channel.Usable, channel.Ready:
+		evs = append(evs, n.channelEvent(in))
 	}
-	return nil
+	if ev := forward.Hear(in.id, in.peer, x, n.peel); ev != nil {
+		evs = append(evs, ev)
+	}
+	return evs
+}
+
+// peel opens the onion of an incoming HTLC.
+func (n *Node) peel(h *channel.HTLC) (*onion.Hop, *onion.Failure) {
+	return n.router.Peel(&h.Onion, h.Hash, h.PathKey)
 }
 
 // notice is what else a channel's notice causes, after its turn was queued.
@@ -201,21 +185,7 @@ func (n *Node) notice(in *inbox, x channel.Notice) {
 
 // channelEvent tells the forwarder what it has to know of a channel.
 func (n *Node) channelEvent(in *inbox) forward.Channel {
-	s := in.state.Load()
-	limits, _ := s.Limits()
-	ev := forward.Channel{ID: in.id, Peer: in.peer, Policy: n.cfg.Policy, MaxInFlight: limits.MaxInFlight}
-	if id := s.ShortID(); id.ToUint64() != 0 && !s.ScidAlias() {
-		ev.SCIDs = append(ev.SCIDs, id)
-	}
-	if a := s.LocalAlias(); a.ToUint64() != 0 {
-		ev.SCIDs = append(ev.SCIDs, a)
-	}
-	ev.Policy.Update = n.gossip.updateBytes(in.id)
-	switch s.Phase() {
-	case channel.PhaseShutdown:
-		ev.Shutdown = true
-	case channel.PhaseClosing, channel.PhaseWaiting, channel.PhaseClosed:
-		ev.OnChain = true
-	}
-	return ev
+	policy := n.cfg.Policy
+	policy.Update = n.gossip.updateBytes(in.id)
+	return forward.Describe(in.state.Load(), policy)
 }

@@ -151,7 +151,7 @@ func (n *Node) loadBrain(d forward.Durable) error {
 		}
 	}
 	for _, in := range n.registry.each(nil) {
-		n.survey(in, &d)
+		d.Survey(n.channelEvent(in), in.state.Load(), n.peel)
 	}
 	if err := n.loadEnds(&d); err != nil {
 		return err
@@ -164,27 +164,6 @@ func (n *Node) loadBrain(d forward.Durable) error {
 	n.carryOut(&turn{}, out)
 	n.payerSays(&turn{}, n.brain.payer.Resume())
 	return nil
-}
-
-// survey tells recovery of one channel and its HTLCs.
-func (n *Node) survey(in *inbox, d *forward.Durable) {
-	s := in.state.Load()
-	d.Channels = append(d.Channels, n.channelEvent(in))
-	for _, h := range s.Received() {
-		if h.Stage != channel.Irrevocable {
-			continue
-		}
-		i := forward.Incoming{Offered: forward.Offered{HTLC: *h.HTLC, Peer: in.peer}, Outcome: h.Outcome}
-		if h.Outcome == nil {
-			i.Hop, i.Failure = n.router.Peel(&h.HTLC.Onion, h.HTLC.Hash, h.HTLC.PathKey)
-		}
-		d.Incoming = append(d.Incoming, i)
-	}
-	// All of them: one whose failure is not irrevocable yet still is a child, and without it its incoming HTLC would be
-	// forwarded a second time.
-	for _, h := range s.Offered() {
-		d.Outgoing = append(d.Outgoing, *h.HTLC)
-	}
 }
 
 // loadEnds loads the payer, the payee, the mailbox and the devices.
