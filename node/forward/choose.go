@@ -32,6 +32,8 @@ func choose(q *question) answer {
 		return q.wait(q.in.until)
 	case room.usable == 0 && q.in.until == 0 && q.peer.device:
 		return q.wait(f.now + f.cfg.WakeWait)
+	case room.usable == 0 && q.in.until == 0 && room.awaited > 0 && f.now < f.fresh:
+		return q.wait(f.fresh)
 	case room.usable > 0 && room.tooSmall == room.usable:
 		return refusal{amountBelowMinimum(q.in.hop.Amount, q.policy)}
 	}
@@ -45,10 +47,11 @@ func (q *question) wait(until int64) answer {
 	return waits{until}
 }
 
-// room is what survey finds: how many of the channels with a peer are alive, usable, and usable but for larger HTLCs only.
+// room is what survey finds: how many of the channels with a peer are alive, not yet back since our start, usable, and usable but for
+// larger HTLCs only.
 type room struct {
-	alive, usable, tooSmall int
-	best                    *channelState
+	alive, awaited, usable, tooSmall int
+	best                             *channelState
 }
 
 func (q *question) survey() room {
@@ -61,6 +64,9 @@ func (q *question) survey() room {
 		}
 		r.alive++
 		if !c.usable {
+			if c.awaited {
+				r.awaited++
+			}
 			continue
 		}
 		r.usable++

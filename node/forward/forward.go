@@ -20,6 +20,7 @@ type Forwarder struct {
 	table  *rod.Table
 	height uint32
 	now    int64 // unix seconds
+	fresh  int64 // until this time channels found at start are expected back
 	stale  bool
 
 	channels map[channel.ID]*channelState
@@ -38,8 +39,9 @@ type Forwarder struct {
 // channelState is a channel as forwarding sees it.
 type channelState struct {
 	Channel
-	usable bool
-	out    channel.Capacity // meaningful while usable
+	usable  bool
+	awaited bool             // found at start and not usable since
+	out     channel.Capacity // meaningful while usable
 }
 
 // peerState is what concerns all channels with one peer.
@@ -400,7 +402,7 @@ func (f *Forwarder) usable(s *step, ev Usable) {
 	if c == nil || c.OnChain {
 		return
 	}
-	c.usable, c.out = true, ev.Out
+	c.usable, c.awaited, c.out = true, false, ev.Out
 	for _, key := range f.peer(c.Peer).waiting.sorted() {
 		in := f.htlcs[key]
 		in.tried = slices.DeleteFunc(in.tried, func(id channel.ID) bool { return id == ev.ID })

@@ -53,7 +53,7 @@ type Config struct {
 	WakeWait int64
 	// WaitPerPeer is how many HTLCs may wait for one peer before ordinary ones are failed at once.
 	WaitPerPeer int
-	// RestartWait is how long an HTLC found at start waits for channels to be re-established.
+	// RestartWait is how long after our start an HTLC waits for channels to be re-established.
 	RestartWait int64
 	// Keysend says whether payments without an invoice are accepted.
 	Keysend bool

@@ -105,8 +105,10 @@ var errNeverOffered = errors.New("the node stopped before the HTLC was offered")
 func Rebuild(cfg Config, d Durable) (*Forwarder, Output) {
 	f := newForwarder(cfg, d.Table)
 	f.height, f.now, f.stale = d.Height, d.Now, d.Stale
+	f.fresh = d.Now + cfg.RestartWait
 	for _, c := range d.Channels {
 		f.introduce(c)
+		f.channels[c.ID].awaited = true
 	}
 	for _, peer := range d.Devices {
 		f.peer(peer).device = true
@@ -181,7 +183,7 @@ func (r *recovery) place(i Incoming) *incoming {
 	case r.isOnChain(key.Channel):
 		in.state = void
 	default:
-		in.until = r.now + r.cfg.RestartWait
+		in.until = r.fresh
 	}
 	return in
 }
