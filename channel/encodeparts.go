@@ -201,7 +201,7 @@ func (c *cursor) fees() []fee {
 	var fs []fee
 	for i := 0; i < n && c.err == nil; i++ {
 		f := fee{rate: chain.FeePerKw(c.uint32()), stage: Stage(c.uint8())}
-		if f.stage < Signed || f.stage > Irrevocable || (i == 0) != (f.stage == Irrevocable) || i > 1 && f.stage > fs[i-1].stage {
+		if f.stage < Signed || f.stage > Irrevocable || (i == 0) != (f.stage == Irrevocable) || i > 0 && f.stage >= fs[i-1].stage {
 			c.fail("fee rate %d at stage %d", f.rate, f.stage)
 		}
 		fs = append(fs, f)

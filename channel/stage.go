@@ -75,6 +75,19 @@ func (s *State) lift(st step) {
 	for i := range s.fees {
 		up(&s.fees[i].stage, s.params.Opener)
 	}
+	s.mergeFees()
+}
+
+// mergeFees drops the fee rates that no commitment can have any more: of two at one stage the later counts. So there are
+// never more than stages, even if the peer keeps on signing for new ones and does not revoke.
+func (s *State) mergeFees() {
+	kept := s.fees[:0]
+	for i, f := range s.fees {
+		if i+1 == len(s.fees) || s.fees[i+1].stage != f.stage {
+			kept = append(kept, f)
+		}
+	}
+	s.fees = kept
 }
 
 // pending says whether a step would move anything: whether there is something to sign for.

@@ -184,7 +184,7 @@ type State struct {
 	balanceLocal, balanceRemote lnwire.MilliSatoshi
 	offered, received           []htlc // in order of their ids
 	nextOffered, nextReceived   uint64
-	fees                        []fee
+	fees                        []fee // at falling stages
 
 	localNumber   uint64     // of our newest commitment
 	localSig      lnwire.Sig // the peer's, over it

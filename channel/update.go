@@ -328,10 +328,6 @@ func (t *turn) collect() {
 	}
 	clear(t.received[len(kept):])
 	t.received = kept
-
-	for len(t.fees) > 1 && t.fees[1].stage == Irrevocable {
-		t.fees = t.fees[1:]
-	}
 }
 
 // status is the phase, or what keeps it from working.
