@@ -134,7 +134,9 @@ func (n *Node) Start(ctx context.Context) error {
 		return fmt.Errorf("chain: %w", err)
 	}
 	n.engine.settle()
-	n.think(forward.Tick{Now: n.cfg.Now().Unix()}, forward.Stale{Stale: n.chainDesk.stale})
+	now := n.cfg.Now().Unix()
+	n.think(forward.Tick{Now: now}, forward.Stale{Stale: n.chainDesk.stale})
+	n.clientTick(now) // a payment that starts before the first tick must not be as old as the epoch
 	n.loops.Go(func() { n.chainDesk.loop(ctx) })
 	n.loops.Go(func() { n.mailroom.loop(ctx) })
 	n.loops.Go(func() { n.tick(ctx) })
