@@ -243,7 +243,7 @@ func (b *Backend) Unspent(out wire.OutPoint) (txOut *wire.TxOut, height uint32, 
 	}
 	u, err := b.unspent(b.ctx, out, false)
 	if err != nil {
-		if !errors.Is(err, errNull) {
+		if !errors.Is(err, errSpent) {
 			b.cfg.Log.Warn("bitcoind", "error", err)
 		}
 		return nil, 0, false
@@ -251,15 +251,18 @@ func (b *Backend) Unspent(out wire.OutPoint) (txOut *wire.TxOut, height uint32, 
 	return u.out, u.height, true
 }
 
+// errSpent: the output is spent, or does not exist.
+var errSpent = errors.New("no such unspent output")
+
 // output is an answer of gettxout.
 type output struct {
 	out    *wire.TxOut
 	height uint32 // 0: not confirmed
 }
 
-// unspent is errNull for an output that does not exist or is spent: on the best chain, or (pool) in the mempool too.
+// unspent is errSpent for an output that does not exist or is spent: on the best chain, or (pool) in the mempool too.
 func (b *Backend) unspent(ctx context.Context, out wire.OutPoint, pool bool) (output, error) {
-	var u struct {
+	var u *struct {
 		Best          hash     `json:"bestblock"`
 		Confirmations int64    `json:"confirmations"`
 		Value         bitcoins `json:"value"`
@@ -269,6 +272,9 @@ func (b *Backend) unspent(ctx context.Context, out wire.OutPoint, pool bool) (ou
 	}
 	if err := b.rpc.Call(ctx, &u, "gettxout", out.Hash.String(), out.Index, pool); err != nil {
 		return output{}, err
+	}
+	if u == nil {
+		return output{}, errSpent
 	}
 	c := output{out: wire.NewTxOut(int64(u.Value), u.Script.Hex)}
 	if u.Confirmations <= 0 {

@@ -149,8 +149,8 @@ func (b *Backend) pooled(ctx context.Context, ids []chainhash.Hash) ([]*wire.Msg
 		case code(calls[i].err) == codeNotFound:
 		case calls[i].err != nil:
 			return nil, calls[i].err
-		case tx.TxHash() != id:
-			return nil, fmt.Errorf("getrawtransaction of %v: answer is %v", id, tx.TxHash())
+		case tx == nil || tx.TxHash() != id:
+			return nil, fmt.Errorf("getrawtransaction of %v: answer is another", id)
 		default:
 			txs[i] = tx
 		}

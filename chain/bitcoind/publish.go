@@ -217,7 +217,7 @@ func (b *Backend) missing(ctx context.Context, tx *wire.MsgTx, reason error) err
 		_, err := b.unspent(ctx, out, true)
 		if err == nil {
 			continue
-		} else if !errors.Is(err, errNull) {
+		} else if !errors.Is(err, errSpent) {
 			return err
 		}
 		ok, err := found(out.Hash)

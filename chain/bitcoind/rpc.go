@@ -89,7 +89,7 @@ func code(err error) int {
 // errUnauthorized: bitcoind does not know the user or the cookie.
 var errUnauthorized = errors.New("bitcoind refuses our user and password, or cookie")
 
-// call is one call of a batch. Result, a pointer, is filled if err is nil.
+// call is one call of a batch. If err is nil then result, a pointer, was filled, or the answer is null.
 type call struct {
 	method string
 	params []any
@@ -112,7 +112,7 @@ type answer struct {
 	} `json:"error"`
 }
 
-// Call calls one method. result is a pointer for what it answers; nil drops that.
+// Call calls one method. result is a pointer for what it answers; nil drops that, and the answer null leaves it as it is.
 func (c *Client) Call(ctx context.Context, result any, method string, params ...any) error {
 	if params == nil {
 		params = []any{}
@@ -172,18 +172,14 @@ func (k *call) take(a answer) {
 	switch {
 	case a.Error != nil:
 		k.err = &Error{Method: k.method, Code: a.Error.Code, Message: a.Error.Message}
-	case k.result == nil:
-	case len(a.Result) == 0 || string(a.Result) == "null":
-		k.err = fmt.Errorf("%s: %w", k.method, errNull)
-	default:
+	case len(a.Result) == 0:
+		k.err = fmt.Errorf("%s: answer has neither result nor error", k.method)
+	case k.result != nil:
 		if err := json.Unmarshal(a.Result, k.result); err != nil {
 			k.err = fmt.Errorf("%s: answer: %w", k.method, err)
 		}
 	}
 }
-
-// errNull is the answer null: gettxout's when there is no such output.
-var errNull = errors.New("answer is null")
 
 // exchange posts one JSON value and returns what comes back.
 func (c *Client) exchange(ctx context.Context, v any) (body []byte, status int, err error) {
