@@ -44,7 +44,7 @@ func (p *purse) put(out PayerOutput) PayerOutput {
 	strip := func(q *Payer) (out []payment) {
 		for _, y := range q.sorted() {
 			y := *y
-			y.asked = 0
+			y.asked, y.again = 0, 0
 			out = append(out, y)
 		}
 		return out
@@ -72,6 +72,16 @@ func (p *purse) restart() {
 		p.t.Fatal(err)
 	}
 	p.now = now
+}
+
+// again is a new connection to the LSP, and what is repeated once it has lasted a while.
+func (p *purse) again(lsp NodeID) []Message {
+	p.t.Helper()
+	if out := p.put(p.Connected(lsp)); len(out.Send) != 0 {
+		p.t.Errorf("repeated before an answer could come: %+v", out.Send)
+	}
+	p.put(p.Tick(p.now + 1))
+	return p.put(p.Tick(p.now + renotice)).Send
 }
 
 func ackFor(name string, status AckStatus, more ...func(*Ack)) []byte {
@@ -158,16 +168,21 @@ func TestPayerByMessage(t *testing.T) {
 	if out := p.Connected(node("other")); len(out.Send) != 0 {
 		t.Errorf("another peer: %+v", out.Send)
 	}
-	if out := p.Connected(s.LSP); !slices.Equal(types(out.Send), []uint64{TypeNotice}) {
-		t.Errorf("again: %+v", out.Send)
+	if out := p.again(s.LSP); !slices.Equal(types(out), []uint64{TypeNotice}) {
+		t.Errorf("again: %+v", out)
+	}
+	p.put(p.Connected(s.LSP))
+	p.put(p.Tick(p.now + 1))
+	if out := p.put(p.Tick(p.now + renotice - 1)); len(out.Send) != 0 {
+		t.Errorf("too soon for an answer out of the mailbox: %+v", out.Send)
 	}
 	if out := p.put(p.Status(s.PathID, Status{PidHash: PidHash(s.Pid), State: StatusExpired}.Encode())); len(out.Told) != 1 || len(out.Rows)+len(out.Refused) != 0 {
 		t.Errorf("a status is advice: %+v", out)
 	}
 	p.put(p.Ready(s.ReadyPathID))
 	p.restart()
-	if out := p.Connected(s.LSP); len(out.Send) != 0 {
-		t.Errorf("after rod_ready: %+v", out.Send)
+	if out := p.again(s.LSP); len(out) != 0 {
+		t.Errorf("after rod_ready: %+v", out)
 	}
 
 	// "A rod payer whose own HTLC expired connects to its LSP before it closes anything, and waits a grace of blocks."
@@ -244,7 +259,7 @@ func TestPayerModes(t *testing.T) {
 			t.Errorf("mode %d: lsp_id %x", mode, n.LSP[:4])
 		}
 		p.put(p.ReadyFor(Ready{s.Hashes}.Encode()))
-		if answered := len(p.Connected(s.LSP).Send) == 0; answered != (mode&UnblockByPayee != 0) {
+		if answered := len(p.again(s.LSP)) == 0; answered != (mode&UnblockByPayee != 0) {
 			t.Errorf("mode %d: a rod_ready without path_id: answered %v", mode, answered)
 		}
 	}
@@ -509,7 +524,7 @@ func TestBothEnds(t *testing.T) {
 		t.Fatal(v)
 	}
 	p.put(p.Committed(9, 1000)) // the notice is lost
-	n := p.put(p.Connected(s.LSP)).Send[0]
+	n := p.again(s.LSP)[0]
 	out, err := e.Notice(n.Payload, []byte("path with the pid"), []Invoice{{Open: true, MinMsat: 900}})
 	if err != nil || len(e.put(out).Send) != 1 { // lost
 		t.Fatal(out, err)

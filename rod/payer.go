@@ -114,10 +114,17 @@ type payment struct {
 	answered  bool // rod_ready has come
 
 	asked int64 // memory only: when rod_hold was last sent
+	again int64 // memory only: when the notice is repeated; 0: it is not, atNextTick: renotice after the next Tick
 }
 
 // retryHold is how often a rod_hold without answer is repeated, in seconds.
 const retryHold = 5
+
+// renotice is how long into a connection a notice without answer is repeated, in seconds. The answer may lie in our mailbox, and the outcome in
+// the channel: both come first, and the payee is not woken for nothing.
+const renotice = 2
+
+const atNextTick = -1
 
 // PayerOutput is what a payer is to do. Rows are durable before the rest.
 type PayerOutput struct {
@@ -311,8 +318,10 @@ func (p *Payer) Connected(peer NodeID) (out PayerOutput) {
 		case y.LSP != peer:
 		case y.state == payArming:
 			p.ask(&out, y)
+		case y.state == payHolding && y.cancelled:
+			p.sendCancel(&out, y)
 		case y.state == payHolding:
-			p.tellPayee(&out, y)
+			y.again = atNextTick
 		}
 	}
 	return out
@@ -323,6 +332,11 @@ func (p *Payer) Tick(now int64) (out PayerOutput) {
 	p.now = max(p.now, now)
 	for _, y := range p.sorted() {
 		switch {
+		case y.again == atNextTick:
+			y.again = p.now + renotice
+		case y.again != 0 && p.now >= y.again:
+			y.again = 0
+			p.tellPayee(&out, y)
 		case y.state != payArming:
 		case p.now >= y.started+y.Patience:
 			p.sendCancel(&out, y)
