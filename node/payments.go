@@ -254,8 +254,7 @@ func (n *Node) Pay(text string, amount lnwire.MilliSatoshi, parts int) (uint64, 
 	if err != nil {
 		return 0, err
 	}
-	height, _ := n.backend.Tip()
-	pay, err := n.payEvent(id, inv, routes, height, nil)
+	pay, err := n.payEvent(id, inv, routes, 0, nil)
 	if err != nil {
 		return 0, err
 	}
@@ -270,8 +269,8 @@ func (n *Node) newPaymentID() (uint64, error) {
 	return binary.BigEndian.Uint64(b[:]) >> 1, err
 }
 
-// payEvent builds the onions of a payment. TLVs go on every HTLC we offer.
-func (n *Node) payEvent(id uint64, inv *payee, routes []route, height uint32, tlvs []byte) (*forward.Pay, error) {
+// payEvent builds the onions of a payment, whose parts are counted from first. TLVs go on every HTLC we offer.
+func (n *Node) payEvent(id uint64, inv *payee, routes []route, first int, tlvs []byte) (*forward.Pay, error) {
 	ev := &forward.Pay{Payment: forward.Payment{
 		ID: id, Hash: inv.hash, Total: inv.amount, Created: n.cfg.Now().Unix(), Data: []byte(inv.text),
 	}}
@@ -291,7 +290,7 @@ func (n *Node) payEvent(id uint64, inv *payee, routes []route, height uint32, tl
 		}
 		ev.Parts = append(ev.Parts, forward.Offer{
 			Part: forward.Part{
-				Index: uint32(i), Channel: channel.ID(r.Local), Amount: r.amount, Expiry: r.Hops[0].Expiry, Secrets: secrets,
+				Index: uint32(first + i), Channel: channel.ID(r.Local), Amount: r.amount, Expiry: r.Hops[0].Expiry, Secrets: secrets,
 			},
 			Onion: packet, TLVs: tlvs,
 		})
@@ -359,6 +358,9 @@ func (n *Node) ledgerNotice(t *turn, x forward.Notice) {
 		say(PaymentDone, "payment", x.ID, "hash", x.Hash, "preimage", x.Preimage)
 	case forward.PaymentDone:
 		if !x.Paid {
+			if n.postponed(x.ID) {
+				break
+			}
 			say(PaymentFailed, "payment", x.ID, "hash", x.Hash, "reason", "every part failed")
 		}
 		over := n.brain.payer.Over(x.ID)
@@ -395,6 +397,9 @@ func (n *Node) Payment(id uint64) (PaymentInfo, bool) {
 		return PaymentInfo{}, false
 	}
 	info := PaymentInfo{ID: id, Hash: p.Hash, State: p.State, Preimage: p.Preimage}
+	if n.postponed(id) {
+		info.State = forward.PaymentPending
+	}
 	for _, part := range p.Parts {
 		if part.State != forward.PartFailed {
 			info.Sent += part.Amount

@@ -162,7 +162,6 @@ func (n *Node) loadBrain(d forward.Durable) error {
 	n.brain.mu.Lock()
 	defer n.brain.mu.Unlock()
 	n.carryOut(&turn{}, out)
-	n.payerSays(&turn{}, n.brain.payer.Resume())
 	return nil
 }
 

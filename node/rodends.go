@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"lightningrod/channel"
 	"lightningrod/node/forward"
@@ -143,8 +144,8 @@ func (n *Node) payerSays(t *turn, out rod.PayerOutput) {
 			n.rodMessages(t, over.Send)
 			continue
 		}
-		t.events = append(t.events, event(RodAcked, "payment", g.ID, "release_deadline", g.Deadline))
 		if pay != nil {
+			t.events = append(t.events, event(RodAcked, "payment", g.ID, "release_deadline", g.Deadline))
 			pays = append(pays, *pay)
 		}
 	}
@@ -167,21 +168,23 @@ func (n *Node) payeeSays(t *turn, out rod.PayeeOutput) {
 	n.decide(t, nil)
 }
 
-// offerHeld makes the parts of a payment whose hold is granted. It gives nil if they were offered before.
+// offerHeld makes the parts of a payment whose hold is granted. It gives nil if they were offered before, or while the LSP
+// is away: clientUp comes back to it.
 func (n *Node) offerHeld(g rod.Go) (*forward.Pay, error) {
-	if _, known := n.brain.forward.Payment(g.ID); known {
+	p, known := n.brain.forward.Payment(g.ID)
+	if known && p.State != forward.PaymentFailed {
 		return nil, nil
 	}
 	if g.Until != 0 && n.cfg.Now().Unix() >= g.Until {
 		return nil, errors.New("the hold has run out")
 	}
-	dest, ok := n.brain.payer.Dest(g.ID)
-	if !ok {
-		return nil, fmt.Errorf("payment %d is unknown", g.ID)
-	}
-	var pl plan
-	if err := json.Unmarshal(dest, &pl); err != nil {
+	pl, err := n.plan(g.ID)
+	if err != nil {
 		return nil, err
+	}
+	lsp := [33]byte(pl.LSP)
+	if !n.hasUsable(lsp) {
+		return nil, nil
 	}
 	inv, err := n.readInvoice(pl.Invoice, pl.Amount)
 	if err != nil {
@@ -191,7 +194,6 @@ func (n *Node) offerHeld(g rod.Go) (*forward.Pay, error) {
 	if pl.Final <= height+inv.minFinal {
 		return nil, fmt.Errorf("height %d is too close to the payee's cltv_expiry %d", height, pl.Final)
 	}
-	lsp := [33]byte(pl.LSP)
 	delta := max(uint32(g.MinCltvDelta), rodCarrier)
 	routes, err := n.routes(routeWish{inv: inv, parts: pl.Parts, finalCltv: pl.Final - height, firstHop: &lsp, firstDelta: delta})
 	if err != nil {
@@ -204,7 +206,35 @@ func (n *Node) offerHeld(g rod.Go) (*forward.Pay, error) {
 			return nil, err
 		}
 	}
-	return n.payEvent(g.ID, inv, routes, height, tlvs)
+	return n.payEvent(g.ID, inv, routes, len(p.Parts), tlvs)
+}
+
+// plan is what was noted of a Rod payment when it was started.
+func (n *Node) plan(id uint64) (pl plan, err error) {
+	dest, ok := n.brain.payer.Dest(id)
+	if !ok {
+		return pl, fmt.Errorf("payment %d is unknown", id)
+	}
+	if err := json.Unmarshal(dest, &pl); err != nil {
+		return pl, err
+	}
+	if len(pl.LSP) != 33 {
+		return pl, fmt.Errorf("LSP id of %d bytes", len(pl.LSP))
+	}
+	return pl, nil
+}
+
+// postponed says whether a payment whose parts all failed is to be offered once more: its hold is granted, nothing of it
+// has ever left us, because we stopped or the connection was lost in between, and the LSP is away now.
+func (n *Node) postponed(id uint64) bool {
+	granted := slices.ContainsFunc(n.brain.payer.Resume().Pay, func(g rod.Go) bool { return g.ID == id })
+	p, ok := n.brain.forward.Payment(id)
+	if !granted || !ok || p.State != forward.PaymentFailed {
+		return false
+	}
+	pl, err := n.plan(id)
+	came := slices.ContainsFunc(p.Parts, func(part forward.Part) bool { return part.Reason != nil })
+	return err == nil && !came && !n.hasUsable([33]byte(pl.LSP))
 }
 
 // rodMessages packs the messages of a payer or payee.
@@ -445,6 +475,7 @@ func (n *Node) clientUp(peer [33]byte) {
 	n.brain.mu.Lock()
 	defer n.brain.mu.Unlock()
 	n.payerSays(&turn{}, n.brain.payer.Connected(peer))
+	n.payerSays(&turn{}, n.brain.payer.Resume())
 	if live {
 		n.payeeSays(&turn{}, n.brain.payee.Live(true))
 	}
