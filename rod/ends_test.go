@@ -44,7 +44,7 @@ func (p *purse) put(out PayerOutput) PayerOutput {
 	strip := func(q *Payer) (out []payment) {
 		for _, y := range q.sorted() {
 			y := *y
-			y.asked, y.again = 0, 0
+			y.asked, y.again, y.wait = 0, 0, 0
 			out = append(out, y)
 		}
 		return out
@@ -175,6 +175,15 @@ func TestPayerByMessage(t *testing.T) {
 	p.put(p.Tick(p.now + 1))
 	if out := p.put(p.Tick(p.now + renotice - 1)); len(out.Send) != 0 {
 		t.Errorf("too soon for an answer out of the mailbox: %+v", out.Send)
+	}
+	p.put(p.Tick(p.now + renotice))
+	for _, wait := range []int64{60, 120, 240} { // the connection lasts, but the notice was lost behind the LSP
+		if out := p.put(p.Tick(p.now + wait - 1)); len(out.Send) != 0 {
+			t.Errorf("%d seconds are not over: %+v", wait, out.Send)
+		}
+		if out := p.put(p.Tick(p.now + 1)); !slices.Equal(types(out.Send), []uint64{TypeNotice}) {
+			t.Errorf("after %d seconds: %+v", wait, out.Send)
+		}
 	}
 	if out := p.put(p.Status(s.PathID, Status{PidHash: PidHash(s.Pid), State: StatusExpired}.Encode())); len(out.Told) != 1 || len(out.Rows)+len(out.Refused) != 0 {
 		t.Errorf("a status is advice: %+v", out)

@@ -115,6 +115,7 @@ type payment struct {
 
 	asked int64 // memory only: when rod_hold was last sent
 	again int64 // memory only: when the notice is repeated; 0: it is not, atNextTick: renotice after the next Tick
+	wait  int64 // memory only: seconds between the last notice on this connection and the next
 }
 
 // retryHold is how often a rod_hold without answer is repeated, in seconds.
@@ -125,6 +126,13 @@ const retryHold = 5
 const renotice = 2
 
 const atNextTick = -1
+
+// On a connection that lasts, a notice without answer is repeated after minRenotice seconds, and after twice the time each time up to
+// maxRenotice: whoever passed it on may have lost it, and does not know.
+const (
+	minRenotice = 60
+	maxRenotice = 6 * 3600
+)
 
 // PayerOutput is what a payer is to do. Rows are durable before the rest.
 type PayerOutput struct {
@@ -321,7 +329,7 @@ func (p *Payer) Connected(peer NodeID) (out PayerOutput) {
 		case y.state == payHolding && y.cancelled:
 			p.sendCancel(&out, y)
 		case y.state == payHolding:
-			y.again = atNextTick
+			y.again, y.wait = atNextTick, 0
 		}
 	}
 	return out
@@ -417,6 +425,8 @@ func (p *Payer) tellPayee(out *PayerOutput, y *payment) {
 	}
 	m.Payload = n.Encode()
 	out.Send = append(out.Send, m)
+	y.wait = min(max(2*y.wait, minRenotice), maxRenotice)
+	y.again = p.now + y.wait
 }
 
 func (p *Payer) refuse(out *PayerOutput, y *payment, status AckStatus, reason string) {
