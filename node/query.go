@@ -58,5 +58,12 @@ func (n *Node) Requests() []rod.RequestInfo {
 	return n.brain.forward.Rod().Requests()
 }
 
+// Pid is the secret of a Rod payment of ours that is not over: whoever knows it can have the payment released.
+func (n *Node) Pid(payment uint64) (pid [32]byte, ok bool) {
+	n.brain.mu.Lock()
+	defer n.brain.mu.Unlock()
+	return n.brain.payer.Pid(payment)
+}
+
 // Connected says whether there is a connection to a node.
 func (n *Node) Connected(id [33]byte) bool { return n.host.Peer(id) != nil }

@@ -126,6 +126,12 @@ func TestPayerByMessage(t *testing.T) {
 	if _, ok := p.Dest(10); ok {
 		t.Error("an unknown payment has a dest")
 	}
+	if secret, ok := p.Pid(9); !ok || secret != s.Pid {
+		t.Error("the pid is not the payment's")
+	}
+	if _, ok := p.Pid(10); ok {
+		t.Error("an unknown payment has a pid")
+	}
 	// A drops what does not carry the path_id of its own request, and what is about another pid.
 	for _, bad := range []PayerOutput{p.Ack(hash("guess"), ackFor("1", AckOK)), p.Ack(s.PathID, ackFor("2", AckOK)), p.Ack(s.PathID, []byte{1}),
 		p.Status(hash("guess"), Status{PidHash: PidHash(s.Pid)}.Encode())} {

@@ -387,6 +387,15 @@ func (p *Payer) Dest(id uint64) (dest []byte, ok bool) {
 	return y.Start.Dest, true
 }
 
+// Pid is the secret of a payment: whoever knows it can release what is held.
+func (p *Payer) Pid(id uint64) (pid [32]byte, ok bool) {
+	y := p.payments[id]
+	if y == nil {
+		return pid, false
+	}
+	return y.Start.Pid, true
+}
+
 func (y *payment) goAhead() Go {
 	g := Go{ID: y.ID, Until: y.until, MinCltvDelta: y.delta, Deadline: y.deadline}
 	if y.ByHTLC {
