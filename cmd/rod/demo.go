@@ -34,6 +34,22 @@ var scenarios = []scenario{
 		[]act{hold(rod.UnblockByPayer, 1), leave, wakeB, answer, release, settle}},
 	{"b-builds-the-path", "B itself builds the path of its answer through LSP_a, as the seed has it", four,
 		[]act{hold(rod.UnblockByPayee, 1), leave, wakeB, answer, release, settle}},
+	{"lsp-crash", "LSP_a is killed while it holds, and comes back from a copy of its files", four,
+		[]act{hold(rod.UnblockByPayer, 1), leave, crashLSP, wakeB, answer, release, settle}},
+	{"b-never-wakes", "B's phone ignores every call; at the deadline A has its money back", four,
+		[]act{hold(rod.UnblockByPayer, 1), leave, deadline, refund}},
+	{"unblock-first", "payment_unblock comes before the HTLC, which then passes straight through", four,
+		[]act{armByHand, noticeByHand, answerEarly, payLate, collect, settle}},
+	{"duplicate-unblock", "the same payment_unblock comes again and again; the payment is made once", four,
+		[]act{hold(rod.UnblockByPayer, 1), learnPid, leave, wakeB, answer, repeatFromB, release, repeatFromLSP, settle, tellDuplicates}},
+	{"forged-unblock", "a stranger sends payment_unblock with pids that are not A's", withStranger,
+		[]act{hold(rod.UnblockByPayer, 1), learnPid, leave, forgeUnblocks, wakeB, answer, release, settle}},
+	{"forged-hold", "another client of LSP_a wants A's payment held", withNeighbour,
+		[]act{forgeHolds, payPlainly, forgeHolds, hold(rod.UnblockByPayer, 1), leave, wakeB, answer, release, settle}},
+	{"mpp-3", "a payment in three parts, held and released together", four,
+		[]act{hold(rod.UnblockByPayer, 3), leave, wakeB, answer, release, settle}},
+	{"a-comes-back-late", "A's phone is off for many blocks; it settles off chain all the same", four,
+		[]act{hold(rod.UnblockByPayer, 1), leave, wakeB, answer, release, stayAway, settle}},
 }
 
 func findScenario(name string) (scenario, bool) {
@@ -108,6 +124,7 @@ func setUp(c cast) act {
 			s.before[a] = a.balance()
 		}
 		s.begin()
+		s.opening = s.start
 		return nil
 	}
 }
@@ -153,34 +170,29 @@ func (s *stage) setUpPayee() error {
 
 // setUpPayer starts A, and the stranger if there is one.
 func (s *stage) setUpPayer(c cast) error {
-	if err := s.a.wake(); err != nil {
-		return err
+	openers, pairs := []*actor{s.a}, [][2]*actor{{s.a, s.lspA}}
+	if c == withNeighbour {
+		openers, pairs = append(openers, s.stranger), append(pairs, [2]*actor{s.stranger, s.lspA})
 	}
-	if err := s.fund(s.a); err != nil {
-		return err
-	}
-	if err := s.open(s.a, s.lspA, true); err != nil {
-		return err
-	}
-	pairs := [][2]*actor{{s.a, s.lspA}}
-	if c != four {
-		if err := s.stranger.wake(); err != nil {
-			return err
+	for _, a := range s.actors {
+		if !a.awake && a != s.b {
+			if err := a.wake(); err != nil {
+				return err
+			}
 		}
 	}
-	switch c {
-	case withStranger:
+	if c == withStranger {
 		if err := s.connect(s.stranger, s.lspA); err != nil {
 			return err
 		}
-	case withNeighbour:
-		if err := s.fund(s.stranger); err != nil {
+	}
+	if err := s.fund(openers...); err != nil {
+		return err
+	}
+	for _, p := range pairs {
+		if err := s.open(p[0], p[1], true); err != nil {
 			return err
 		}
-		if err := s.open(s.stranger, s.lspA, true); err != nil {
-			return err
-		}
-		pairs = append(pairs, [2]*actor{s.stranger, s.lspA})
 	}
 	if err := s.confirm(pairs...); err != nil {
 		return err

@@ -147,7 +147,7 @@ func (s *stage) fees() map[*actor]uint64 {
 	if s.want.refunded {
 		return fees
 	}
-	log, _ := s.b.events(s.start[s.b])
+	log, _ := s.b.events(s.opening[s.b])
 	for _, in := range pick(log, node.HTLCIn) {
 		amount := number(in, "amount_msat")
 		b := take(amount)

@@ -37,7 +37,8 @@ type stage struct {
 	a, lspA, lspB, b *actor
 	stranger         *actor // nil in most scenarios
 
-	start   map[*actor]int // where the logs stood when the payment began
+	opening map[*actor]int // where the logs stood when everything was set up
+	start   map[*actor]int // and when the present payment began
 	invoice node.Invoice
 	payment uint64
 	parts   int
