@@ -93,6 +93,18 @@ func (c *claim) weight(sweep []byte) int64 {
 	return commitment.TxWeight([]int64{c.spend.Weight}, sweep)
 }
 
+// witnessOf is the weight of the witness that claims an output which pays for itself.
+var witnessOf = [kinds]int64{
+	kindToLocal:        commitment.DelayedWitness,
+	kindSecond:         commitment.DelayedWitness,
+	kindToRemote:       commitment.ToRemoteWitness,
+	kindOfferedTheirs:  commitment.ReceivedTimeoutWitness,
+	kindReceivedTheirs: commitment.OfferedPreimageWitness,
+	kindCheatBalance:   commitment.ToLocalPenaltyWitness,
+	kindCheatSecond:    commitment.ToLocalPenaltyWitness,
+	kindCheatHTLC:      commitment.ReceivedPenaltyWitness, // the larger one
+}
+
 // worth says whether an output brings more than the least it costs to claim it. Estimates do not matter: what is worth claiming stays so.
 func (s *State) worth(o *output) bool {
 	switch o.kind {
@@ -103,13 +115,7 @@ func (s *State) worth(o *output) bool {
 	case kindIgnored, kindUnknown:
 		return false
 	}
-	witness := map[kind]int64{
-		kindToLocal: commitment.DelayedWitness, kindSecond: commitment.DelayedWitness, kindToRemote: commitment.ToRemoteWitness,
-		kindOfferedTheirs: commitment.ReceivedTimeoutWitness, kindReceivedTheirs: commitment.OfferedPreimageWitness,
-		kindCheatBalance: commitment.ToLocalPenaltyWitness, kindCheatSecond: commitment.ToLocalPenaltyWitness,
-		kindCheatHTLC: commitment.ReceivedPenaltyWitness,
-	}[o.kind]
-	fee := chain.FeerateFloor.Fee(commitment.TxWeight([]int64{witness}, s.p.Sweep))
+	fee := chain.FeerateFloor.Fee(commitment.TxWeight([]int64{witnessOf[o.kind]}, s.p.Sweep))
 	return o.amount-fee >= commitment.DustLimitFor(s.p.Sweep)
 }
 
@@ -185,10 +191,15 @@ func (c *claim) sweep(fee int64, script []byte) *wire.MsgTx {
 	}
 }
 
-// dropBids forgets bids for what is spent deep in the chain.
+// dropBids forgets, once the closing transaction is deep, bids for outputs that are not there any more.
 func (t *turn) dropBids() {
-	t.bids = slices.DeleteFunc(t.bids, func(b bid) bool {
-		f := t.spentAt(b.out)
-		return f != nil && t.depth(f.height) >= deep
-	})
+	if len(t.bids) == 0 || t.depth(t.spend.height) < deep {
+		return
+	}
+	there := make(map[wire.OutPoint]bool)
+	for _, o := range t.outputs() {
+		f := t.spentAt(o.out)
+		there[o.out] = o.kind != kindIgnored && (f == nil || t.depth(f.height) < deep)
+	}
+	t.bids = slices.DeleteFunc(t.bids, func(b bid) bool { return !there[b.out] })
 }

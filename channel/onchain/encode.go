@@ -126,6 +126,10 @@ func Decode(p Params, b []byte) (*State, error) {
 	if err != nil {
 		return nil, fmt.Errorf("on chain: %w", err)
 	}
+	return decode(f, b)
+}
+
+func decode(f *fixed, b []byte) (*State, error) {
 	s := &State{fixed: f}
 	c := &cursor{b: b}
 	c.decode(s)

@@ -24,9 +24,10 @@ const (
 	kindCheatHTLC                  // any HTLC of a revoked commitment
 	kindCheatSecond                // of an HTLC transaction of the peer, of a revoked commitment
 	kindUnknown                    // perhaps an HTLC: cannot be claimed, but may show a preimage
+	kinds
 )
 
-var kindText = [...]string{
+var kindText = [kinds]string{
 	"ignored", "to_local", "to_remote", "offered htlc", "received htlc", "offered htlc", "received htlc", "second stage",
 	"revoked to_local", "revoked htlc", "revoked second stage", "unknown output",
 }
