@@ -2,11 +2,13 @@ package regtest
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -173,6 +175,18 @@ func (b *Bitcoin) MineTxs(script []byte, txs ...*wire.MsgTx) chainhash.Hash {
 	return h
 }
 
+// Block is one of its blocks.
+func (b *Bitcoin) Block(hash chainhash.Hash) *wire.MsgBlock {
+	b.t.Helper()
+	var text string
+	b.Call(&text, "getblock", hash.String(), 0)
+	block := new(wire.MsgBlock)
+	if err := block.Deserialize(hex.NewDecoder(strings.NewReader(text))); err != nil {
+		b.t.Fatal(err)
+	}
+	return block
+}
+
 // Tip is its newest block.
 func (b *Bitcoin) Tip() (height uint32, hash chainhash.Hash) {
 	b.t.Helper()
@@ -185,4 +199,28 @@ func (b *Bitcoin) Tip() (height uint32, hash chainhash.Hash) {
 		b.t.Fatal(err)
 	}
 	return info.Blocks, hash
+}
+
+// Tx is a transaction of its mempool.
+func (b *Bitcoin) Tx(id string) *wire.MsgTx {
+	b.t.Helper()
+	var text string
+	b.Call(&text, "getrawtransaction", id)
+	tx := new(wire.MsgTx)
+	if err := tx.Deserialize(hex.NewDecoder(strings.NewReader(text))); err != nil {
+		b.t.Fatal(err)
+	}
+	return tx
+}
+
+// Mempool is its unconfirmed transactions.
+func (b *Bitcoin) Mempool() []*wire.MsgTx {
+	b.t.Helper()
+	var ids []string
+	b.Call(&ids, "getrawmempool")
+	txs := make([]*wire.MsgTx, len(ids))
+	for i, id := range ids {
+		txs[i] = b.Tx(id)
+	}
+	return txs
 }

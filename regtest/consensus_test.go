@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"lightningrod/chain/embedded"
@@ -58,24 +59,34 @@ func TestRefusals(t *testing.T) {
 	s.publish(s.funding())
 	r.mine(1)
 	s.publish(s.commitment())
-	r.mine(1)
+	r.mine(delay - 1)
 
-	// The output wants a delay. One block fewer than that breaks the script; the delay itself is not over yet.
+	// In the next block one block is missing of what the script wants: to say less fails there, to say it fails in time.
 	short, early := s.delayedSpend(delay-1), s.delayedSpend(delay)
 	altered := s.keySpend()
 	altered.TxOut[0].Value--
-	expired := s.htlcTimeout(r.height() + 2) // its lock time is not that of the script, and not reached
-	bad := map[string]*wire.MsgTx{"short delay": short, "early": early, "altered": altered, "expired": expired}
-	for name, tx := range bad {
-		if _, err := r.chain.MineTxs(nil, tx); err == nil {
-			t.Errorf("%s: the embedded chain mines it", name)
+	ahead := s.htlcTimeout(r.height() + 2)
+	bad := []struct {
+		name   string
+		tx     *wire.MsgTx
+		reason string // bitcoind's
+	}{
+		{"short delay", short, "script-verify-flag-failed"},
+		{"early", early, "bad-txns-nonfinal"},
+		{"altered", altered, "script-verify-flag-failed"},
+		{"lock time ahead", ahead, "bad-txns-nonfinal"},
+	}
+	for _, tc := range bad {
+		if _, err := r.chain.MineTxs(nil, tc.tx); err == nil {
+			t.Errorf("%s: the embedded chain mines it", tc.name)
 		}
 	}
 	good := s.keySpend()
 	r.submit(btc)
-	for name, tx := range bad {
-		if err := btc.Client.Call(context.Background(), nil, "generateblock", "raw(51)", []string{regtest.Hex(tx)}); err == nil {
-			t.Errorf("%s: bitcoind mines it", name)
+	for _, tc := range bad {
+		err := btc.Client.Call(context.Background(), nil, "generateblock", "raw(51)", []string{regtest.Hex(tc.tx)})
+		if err == nil || !strings.Contains(err.Error(), tc.reason) {
+			t.Errorf("%s: bitcoind says %v, want %s", tc.name, err, tc.reason)
 		}
 	}
 	btc.MineTxs([]byte{0x51}, good)
