@@ -195,7 +195,12 @@ func (t *turn) fundingSpent(f chain.Spent) {
 	t.forget()
 	waiting := t.phase == PhaseWaiting
 	t.phase = PhaseClosing
-	if t.end.kind == endNone {
+	switch {
+	case t.end.kind != endNone:
+	case sp.owner == ownerMutual && !waiting:
+		// Ours too: only the closing_signed that said so was lost.
+		t.end = end{kind: endMutual, tx: f.By, reason: "closed cooperatively"}
+	default:
 		t.end.kind = endRemote
 		if !waiting {
 			t.end.reason = ownerText[sp.owner] + " was confirmed"
