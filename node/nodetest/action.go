@@ -1,0 +1,488 @@
+package nodetest
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"lightningrod/chain"
+	"lightningrod/channel"
+	"lightningrod/node/forward"
+
+	"github.com/lightningnetwork/lnd/lnwire"
+)
+
+// actions says what each byte does: the first row whose count is not used up by smaller bytes. Arg is the byte's place in the row.
+var actions = []struct {
+	name  string
+	count int
+	do    func(w *World, arg int) string // what was done, in words; empty: nothing
+}{
+	{"deliver one", 20, (*World).actDeliver},
+	{"deliver all", 12, (*World).actDeliverAll},
+	{"run one channel", 14, (*World).actRun},
+	{"run a node", 10, (*World).actRunNode},
+	{"commit one turn", 10, (*World).actCommitOne},
+	{"commit a node", 10, (*World).actCommit},
+	{"let it flow", 24, (*World).actFlow},
+	{"crash", 24, (*World).actCrash},
+	{"disconnect", 16, (*World).actCut},
+	{"connect", 12, (*World).actConnect},
+	{"mine", 10, (*World).actMine},
+	{"see blocks", 6, (*World).actSee},
+	{"tick", 8, (*World).actTick},
+	{"pay", 24, (*World).actPay},
+	{"pay held", 24, (*World).actPayHeld},
+	{"unblock", 20, (*World).actUnblock},
+	{"cancel", 5, (*World).actCancel},
+	{"fee", 4, (*World).actFee},
+	{"close", 3, (*World).actClose},
+}
+
+// act does what a byte says.
+func (w *World) act(b byte) {
+	arg := int(b)
+	for _, a := range actions {
+		if arg >= a.count {
+			arg -= a.count
+			continue
+		}
+		if said := a.do(w, arg); said != "" {
+			w.trace("%s: %s", a.name, said)
+		}
+		break
+	}
+	if w.cfg.eager {
+		for again := true; again; {
+			again = false
+			for _, n := range w.nodes {
+				again = n.runAll() || again
+				n.commit(math.MaxInt)
+			}
+		}
+	}
+	w.goAhead()
+}
+
+func (w *World) pick(arg int) *node { return w.nodes[arg%len(w.nodes)] }
+
+func (w *World) actDeliver(arg int) string {
+	l := w.links[arg/2%len(w.links)]
+	if !w.deliver(l, arg%2) {
+		w.deliver(l, 1-arg%2)
+	}
+	return ""
+}
+
+func (w *World) actDeliverAll(arg int) string {
+	l := w.links[arg/2%len(w.links)]
+	for w.deliver(l, arg%2) {
+	}
+	return ""
+}
+
+// actRun runs one of the channels that have work.
+func (w *World) actRun(arg int) string {
+	var busy []func() bool
+	for _, n := range w.nodes {
+		for _, in := range n.inboxes {
+			if len(in.events) > 0 {
+				busy = append(busy, func() bool { return n.run(in) })
+			}
+		}
+	}
+	if len(busy) > 0 {
+		busy[arg%len(busy)]()
+	}
+	return ""
+}
+
+func (w *World) actRunNode(arg int) string {
+	w.pick(arg).runAll()
+	return ""
+}
+
+func (w *World) actCommitOne(arg int) string {
+	w.pick(arg).commit(1)
+	return ""
+}
+
+func (w *World) actCommit(arg int) string {
+	w.pick(arg).commit(math.MaxInt)
+	return ""
+}
+
+// actFlow lets things go for a while: everywhere to the end, or a few rounds.
+func (w *World) actFlow(arg int) string {
+	if arg < 4 {
+		w.flow(math.MaxInt)
+		return "to the end"
+	}
+	w.flow(1 + arg%5)
+	return fmt.Sprintf("%d rounds", 1+arg%5)
+}
+
+// flow runs, commits and delivers in rounds until nothing moves.
+func (w *World) flow(rounds int) (moved bool) {
+	for i := 0; i < rounds; i++ {
+		if i > 2000 {
+			w.fail("%s\n  messages do not come to an end", invEnd)
+		}
+		again := false
+		for _, n := range w.nodes {
+			again = n.runAll() || len(n.queue) > 0 || again
+			n.commit(math.MaxInt)
+		}
+		w.goAhead()
+		for _, l := range w.links {
+			for side := range l.nodes {
+				for w.deliver(l, side) {
+					again = true
+				}
+			}
+		}
+		if !again {
+			break
+		}
+		moved = true
+	}
+	return moved
+}
+
+// actCrash loses everything that is not committed, or less: what was written and not released.
+func (w *World) actCrash(arg int) string {
+	n := w.pick(arg)
+	keep := 0
+	switch waits := len(n.queue); arg / 8 {
+	case 1:
+		keep = waits - arg%3
+	case 2:
+		keep = waits / 2
+	}
+	keep = max(0, min(keep, len(n.queue)))
+	w.stats.Crashes++
+	w.stats.Lost += len(n.queue) - keep
+	said := fmt.Sprintf("%s keeps %d of %d turns", n.name, keep, len(n.queue))
+	w.trace("crash: %s", said)
+	n.crash(keep)
+	return ""
+}
+
+func (w *World) actCut(arg int) string {
+	l := w.links[arg/4%len(w.links)]
+	notice := [2]bool{arg%4 != 1, arg%4 != 2}
+	w.cut(l, notice)
+	return fmt.Sprintf("%s %s", w.nodes[l.nodes[0]].name, w.nodes[l.nodes[1]].name)
+}
+
+func (w *World) actConnect(arg int) string {
+	if arg < 4 {
+		for _, l := range w.links {
+			w.connect(l)
+		}
+		return "all"
+	}
+	l := w.links[arg%len(w.links)]
+	w.connect(l)
+	return fmt.Sprintf("%s %s", w.nodes[l.nodes[0]].name, w.nodes[l.nodes[1]].name)
+}
+
+// actMine mines: a few blocks, or up to around the next moment at which something pending is given up.
+func (w *World) actMine(arg int) string {
+	blocks := []uint32{1, 1, 2, 6, 12, 20, 0, 0, 0, 0}[arg]
+	if blocks == 0 {
+		next := w.nextLimit()
+		if next == 0 {
+			blocks = 1
+		} else if to := next + uint32(arg) - 7; to > w.chain.height() { // one before, at, one after, two after
+			blocks = min(to-w.chain.height(), 500)
+		}
+	}
+	for range blocks {
+		w.chain.mine()
+	}
+	if arg%3 != 2 {
+		w.seeAll()
+	}
+	return fmt.Sprintf("%d blocks, height %d", blocks, w.chain.height())
+}
+
+// nextLimit is the lowest height at which a node gives something up, 0 if nothing is pending.
+func (w *World) nextLimit() (next uint32) {
+	for _, n := range w.nodes {
+		for _, l := range n.forward.Live() {
+			if l.Limit > w.chain.height() && (next == 0 || l.Limit < next) {
+				next = l.Limit
+			}
+		}
+	}
+	return next
+}
+
+func (w *World) seeAll() {
+	for _, n := range w.nodes {
+		n.seen = w.chain.height()
+		n.follow()
+	}
+}
+
+func (w *World) actSee(arg int) string {
+	n := w.pick(arg)
+	n.seen = min(n.seen+uint32(1+arg%2), w.chain.height())
+	n.follow()
+	return n.name
+}
+
+func (w *World) actTick(arg int) string {
+	seconds := []int64{1, 5, 30, 61, 61, 120, 601, 601}[arg]
+	w.tick(seconds)
+	return fmt.Sprintf("%d seconds", seconds)
+}
+
+func (w *World) tick(seconds int64) {
+	w.now += seconds
+	for _, n := range w.nodes {
+		n.think(forward.Tick{Now: w.now})
+	}
+}
+
+const maxPayments = 10
+
+// amounts are from dust over what a commitment shows to more than a channel has.
+var amounts = []lnwire.MilliSatoshi{50_000_000, 1, 353_999, 354_000, 2_000_000, 123_456_789, 250_000_001, 450_000_000}
+
+func (w *World) actPay(arg int) string {
+	x := wish{payer: w.node('A'), payee: w.node('B'), amount: amounts[arg%8], parts: 1, choice: arg}
+	switch arg {
+	case 8, 9, 10:
+		x.payer, x.payee = x.payee, x.payer
+	case 11, 12, 13, 14:
+		x.parts = 2 + arg%2
+	case 15, 16:
+		x.spoiled = true
+	case 17, 18, 19:
+		x.again = w.last()
+	case 20, 21:
+		x.payer = w.other()
+		x.again = w.last()
+	case 22:
+		x.payer = w.other()
+	}
+	return w.pay(x)
+}
+
+func (w *World) last() *payment {
+	if len(w.payments) == 0 {
+		return nil
+	}
+	return w.payments[len(w.payments)-1]
+}
+
+// other is the second payer, if there is one.
+func (w *World) other() *node {
+	if m := w.node('M'); m != nil {
+		return m
+	}
+	return w.node('A')
+}
+
+func (w *World) pay(x wish) string {
+	if len(w.payments) >= maxPayments || x.again != nil && x.again.payee == x.payer {
+		return ""
+	}
+	p := w.newPayment(x)
+	if p == nil {
+		return ""
+	}
+	w.stats.Payments++
+	if x.hold != holdNot {
+		w.stats.Held++
+	}
+	if x.hold == holdByMessage {
+		p.ask()
+	} else {
+		p.offer()
+	}
+	return p.text()
+}
+
+func (p *payment) text() string {
+	how := [...]string{"", ", held by its HTLCs", ", held by request"}[p.hold]
+	if p.spoiled {
+		how += ", onion spoiled"
+	}
+	return fmt.Sprintf("payment %d of %d msat from %s to %s in %d parts%s, release_deadline %d, hash %x", p.index, uint64(p.amount), p.payer.name,
+		p.payee.name, len(p.parts), how, p.asked, p.hash[:4])
+}
+
+func (w *World) actPayHeld(arg int) string {
+	x := wish{payer: w.node('A'), payee: w.node('B'), amount: amounts[arg%3*2], parts: 1, choice: arg, hold: holdByHTLC + hold(arg%2),
+		blocks: []uint32{80, 60, 120, 200}[arg/2%4], asks: arg%3 != 0}
+	switch arg {
+	case 8, 9, 10, 11:
+		x.parts = 2
+	case 12, 13:
+		x.payer = w.other()
+	case 14, 15, 16, 17:
+		x.payer = w.other()
+		x.again = w.last()
+	case 18, 19:
+		x.again = w.last()
+	case 20:
+		x.payer, x.payee = x.payee, x.payer
+	case 21:
+		x.parts, x.spoiled = 2, true
+	}
+	return w.pay(x)
+}
+
+// heldOnes are the payments that ask to be held.
+func (w *World) heldOnes() (list []*payment) {
+	for _, p := range w.payments {
+		if p.hold != holdNot {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// actUnblock: right and wrong, early and late, again and again.
+func (w *World) actUnblock(arg int) string {
+	list := w.heldOnes()
+	if len(list) == 0 {
+		return ""
+	}
+	p := list[(len(list)-1+arg/4)%len(list)]
+	p.unblock(arg%4 != 3)
+	return fmt.Sprintf("payment %d, right: %t", p.index, arg%4 != 3)
+}
+
+// actCancel takes back: the payer its hold, the payee its invoice.
+func (w *World) actCancel(arg int) string {
+	if arg < 2 {
+		list := w.heldOnes()
+		if len(list) == 0 {
+			return ""
+		}
+		p := list[len(list)-1]
+		p.cancel()
+		return fmt.Sprintf("hold of payment %d", p.index)
+	}
+	p := w.last()
+	if p == nil {
+		return ""
+	}
+	p.payee.think(forward.Cancel{Hash: p.hash})
+	return fmt.Sprintf("invoice of payment %d", p.index)
+}
+
+func (w *World) actFee(arg int) string {
+	e := w.edges[arg%len(w.edges)]
+	n := w.nodes[e.link.nodes[0]]
+	for _, n := range w.nodes {
+		if in := n.inbox(e); in != nil && in.state.Opener() {
+			n.post(in, posted{ev: channel.UpdateFee{FeePerKw: chain.FeePerKw(253 + 300*arg)}})
+		}
+	}
+	return n.name
+}
+
+func (w *World) actClose(arg int) string {
+	e := w.edges[arg*len(w.edges)/3]
+	n := w.nodes[e.link.nodes[arg%2]]
+	in := n.inbox(e)
+	if in == nil {
+		return ""
+	}
+	for _, p := range w.payments {
+		p.waived = true // a hold may be withdrawn before its HTLC comes
+	}
+	e.closing = true
+	n.post(in, posted{ev: channel.Close{FeePerKw: 500}})
+	return fmt.Sprintf("%s closes %s", n.name, e.name(w))
+}
+
+// finish lets everything come to its end, in a bounded number of rounds.
+func (w *World) finish() {
+	w.trace("finish")
+	for round := range 120 {
+		for _, l := range w.links {
+			w.connect(l)
+		}
+		w.seeAll()
+		w.flow(math.MaxInt)
+		w.look()
+		if w.leftovers() == "" || w.onChain {
+			break
+		}
+		w.tick([]int64{61, 61, 601, 3600}[round%4])
+		if !w.cfg.deadlines || round > 60 {
+			for _, p := range w.heldOnes() {
+				p.unblock(true)
+			}
+		} else if next := w.nextLimit(); next > w.chain.height() {
+			for range next - w.chain.height() {
+				w.chain.mine()
+			}
+		}
+		if slices.ContainsFunc(w.edges, func(e *edge) bool { return e.closing }) {
+			for range 6 {
+				w.chain.mine()
+			}
+		}
+	}
+	if w.onChain {
+		w.stats.OnChain++
+		return
+	}
+	w.judge()
+}
+
+// Run does one schedule. A nil error means that no invariant was broken.
+func (u *Universe) Run(schedule []byte, bug Bug) error {
+	_, err := u.run(schedule, bug, false)
+	return err
+}
+
+// Explain runs a schedule and tells what happened.
+func (u *Universe) Explain(schedule []byte, bug Bug) (string, error) {
+	return u.run(schedule, bug, true)
+}
+
+func (u *Universe) run(schedule []byte, bug Bug, tell bool) (text string, err error) {
+	if len(schedule) == 0 {
+		return "", nil
+	}
+	u.Stats.Seeds++
+	w := u.begin(configOf(schedule[0]), bug, &u.Stats)
+	if tell {
+		w.log = &strings.Builder{}
+		defer func() { text = w.log.String() }()
+	}
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+		case Failure:
+			err = r
+		default:
+			err = Failure{fmt.Sprintf("panic: %v\n%s", r, stack())}
+		}
+	}()
+	w.trace("topology %s, %+v", topologies[w.cfg.topology].nodes, w.cfg)
+	for _, n := range w.nodes {
+		n.restart()
+	}
+	w.started()
+	for _, l := range w.links {
+		w.connect(l)
+	}
+	w.flow(math.MaxInt)
+	for _, b := range schedule[1:] {
+		w.act(b)
+		w.look()
+		u.Stats.Steps++
+	}
+	w.finish()
+	return "", nil
+}

@@ -1,0 +1,525 @@
+package nodetest
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+
+	"lightningrod/channel"
+	"lightningrod/node/forward"
+	"lightningrod/rod"
+
+	"github.com/lightningnetwork/lnd/lnwire"
+)
+
+// The invariants. Names stand in reports with the number of times each was looked at.
+const (
+	invConservation = "conservation: balances and HTLCs of a channel are its capacity"
+	invOneChild     = "an incoming HTLC has at most one outgoing one, ever, over restarts"
+	invParent       = "an outgoing HTLC has a committed incoming one that pays for it"
+	invFail         = "an incoming HTLC is failed only if nothing downstream can be claimed"
+	invFulfill      = "an outgoing HTLC's preimage reaches its incoming one"
+	invHeld         = "I1: nothing is offered downstream while it is held"
+	invDeadline     = "I6: no hold outlives its deadline, nothing is released after it"
+	invPid          = "I7: an unblock that is wrong, or comes twice, changes nothing"
+	invDurable      = "after any crash the disk's prefix can be restored and re-established"
+	invQuiet        = "honest nodes give each other no error, warning or unexpected close"
+	invEnd          = "at the end nothing is left: HTLCs, rows, holds"
+	invOutcome      = "a payment has one outcome, and the payer's is the payee's"
+	invMoney        = "at the end everybody has what the outcomes say, to the msat"
+)
+
+var invariants = []string{invConservation, invOneChild, invParent, invFail, invFulfill, invHeld, invDeadline, invPid,
+	invDurable, invQuiet, invEnd, invOutcome, invMoney}
+
+// Stats are counts over runs.
+type Stats struct {
+	Seeds, Steps, Turns, Crashes, Lost int
+	Payments, Paid, Held, OnChain      int
+	Checks                             map[string]int
+}
+
+// Add sums up.
+func (s *Stats) Add(o *Stats) {
+	s.Seeds, s.Steps, s.Turns, s.Crashes, s.Lost = s.Seeds+o.Seeds, s.Steps+o.Steps, s.Turns+o.Turns, s.Crashes+o.Crashes, s.Lost+o.Lost
+	s.Payments, s.Paid, s.Held, s.OnChain = s.Payments+o.Payments, s.Paid+o.Paid, s.Held+o.Held, s.OnChain+o.OnChain
+	for k, n := range o.Checks {
+		s.check(k, n)
+	}
+}
+
+func (s *Stats) check(invariant string, n int) {
+	if s.Checks == nil {
+		s.Checks = map[string]int{}
+	}
+	s.Checks[invariant] += n
+}
+
+// String is the counts as a few lines.
+func (s *Stats) String() string {
+	b := fmt.Sprintf("%d seeds, %d steps, %d turns, %d crashes (%d turns lost), %d payments (%d paid, %d held), %d runs went on chain",
+		s.Seeds, s.Steps, s.Turns, s.Crashes, s.Lost, s.Payments, s.Paid, s.Held, s.OnChain)
+	for _, k := range invariants {
+		b += fmt.Sprintf("\n%12d  %s", s.Checks[k], k)
+	}
+	return b
+}
+
+func (w *World) must(invariant string, ok bool, format string, args ...any) {
+	w.stats.check(invariant, 1)
+	if !ok {
+		w.fail("%s\n  %s", invariant, fmt.Sprintf(format, args...))
+	}
+}
+
+// truth is what the simulator knows for certain, whatever the nodes forget.
+type truth struct {
+	paid     map[nodeKey]bool        // incoming HTLCs for which a downstream peer has given the preimage
+	child    map[nodeKey]channel.Key // outgoing HTLCs that became durable, by the incoming one
+	offered  map[nodeTag]channel.Key // the same, by what part of what payment they are
+	fee      map[nodeKey]lnwire.MilliSatoshi
+	claimed  map[*edge]bool // a node decided to close to claim a preimage
+	begin    []lnwire.MilliSatoshi
+	closed   []lnwire.MilliSatoshi // what nodes took out of channels that are over
+	earned   []lnwire.MilliSatoshi
+	settled  map[nodeKey]bool
+	received []lnwire.MilliSatoshi
+}
+
+type nodeKey struct {
+	node int
+	key  channel.Key
+}
+
+type nodeTag struct {
+	node int
+	tag
+}
+
+func newTruth() truth {
+	return truth{paid: map[nodeKey]bool{}, child: map[nodeKey]channel.Key{}, offered: map[nodeTag]channel.Key{},
+		fee: map[nodeKey]lnwire.MilliSatoshi{}, claimed: map[*edge]bool{}, settled: map[nodeKey]bool{}}
+}
+
+// started notes what everybody has.
+func (w *World) started() {
+	for _, n := range w.nodes {
+		w.truth.begin = append(w.truth.begin, n.worth())
+	}
+	w.truth.closed = make([]lnwire.MilliSatoshi, len(w.nodes))
+	w.truth.earned = make([]lnwire.MilliSatoshi, len(w.nodes))
+}
+
+// worth is what a node has in its channels, its pending HTLCs counted as failed.
+func (n *node) worth() (sum lnwire.MilliSatoshi) {
+	for _, in := range n.inboxes {
+		local, _ := in.state.Balance()
+		for _, h := range in.state.Offered() {
+			local += h.HTLC.Amount
+		}
+		sum += local
+	}
+	return sum
+}
+
+// partOf finds what an HTLC is a part of.
+func (w *World) partOf(h *channel.HTLC) (*payment, *part) {
+	t := tagOf(h)
+	p := w.payments[t.payment]
+	return p, p.parts[t.part]
+}
+
+// turned looks at a turn of a channel, before its notices are passed on.
+func (w *World) turned(n *node, in *inbox, prev *channel.State, t *turn, out channel.Output) {
+	err := in.state.Invariants()
+	w.must(invConservation, err == nil, "%s on %s: %v", n.name, in.edge.name(w), err)
+	for _, x := range out.Notices {
+		w.noticed(n, in, prev, t, x)
+	}
+	if out.Save.Delete {
+		local, _ := prev.Balance()
+		w.truth.closed[n.index] += local
+		t.lost = append(t.lost, func() { w.truth.closed[n.index] -= local })
+	}
+}
+
+func (w *World) noticed(n *node, in *inbox, prev *channel.State, t *turn, x channel.Notice) {
+	quiet := func(ok bool) {
+		w.must(invQuiet, ok || in.edge.onChain, "%s on %s: %s\n%v", n.name, in.edge.name(w), channel.DescribeNotice(x), prev)
+	}
+	switch x := x.(type) {
+	case channel.PeerSaid:
+		quiet(prev.Phase() == channel.PhaseClosing && x.Text == unknownChannel) // the peer has seen the close and forgotten the channel
+	case channel.Violated, channel.Abandoned:
+		quiet(false)
+	case channel.Declined:
+		_, settle := x.Event.(channel.Settle)
+		quiet(!settle)
+	case channel.OnChain:
+		w.wentOnChain(n, in, prev)
+	case channel.Resolved:
+		origin, ok := x.Origin.(channel.Forward)
+		if _, paid := x.Outcome.(channel.Fulfill); ok && paid {
+			w.truth.paid[nodeKey{n.index, origin.In}] = true
+		}
+	case channel.Settled:
+		k := nodeKey{n.index, x.Key}
+		_, paid := x.Outcome.(channel.Fulfill)
+		w.must(invFulfill, paid || !w.truth.paid[k], "%s failed HTLC %v, whose outgoing HTLC was fulfilled", n.name, x.Key)
+		if fee, forwarded := w.truth.fee[k]; paid && forwarded {
+			w.truth.earned[n.index] += fee
+			t.lost = append(t.lost, func() { w.truth.earned[n.index] -= fee })
+		}
+	}
+}
+
+// wentOnChain accepts a close by force that some deadline or the operator demands.
+func (w *World) wentOnChain(n *node, in *inbox, prev *channel.State) {
+	w.must(invQuiet, in.edge.onChain || w.truth.claimed[in.edge] || overdue(in.state),
+		"%s closes %s by force without need\n%v", n.name, in.edge.name(w), prev)
+	if !in.edge.onChain {
+		w.trace("  %s goes on chain", in.edge.name(w))
+	}
+	in.edge.onChain, w.onChain = true, true
+}
+
+// overdue says whether an HTLC has to be decided on chain (BOLT 2 "cltv_expiry_delta Selection").
+func overdue(s *channel.State) bool {
+	for _, h := range s.Offered() {
+		if s.Height() >= h.HTLC.Expiry+3 {
+			return true
+		}
+	}
+	for _, h := range s.Received() {
+		if _, paid := h.Outcome.(channel.Fulfill); paid && s.Height()+18 >= h.HTLC.Expiry {
+			return true
+		}
+	}
+	return false
+}
+
+// claimed looks at a forwarder's wish to close a channel because a preimage lies undelivered.
+func (w *World) claimed(n *node, in *inbox) {
+	w.truth.claimed[in.edge] = true
+	due := false
+	for _, h := range in.state.Received() {
+		due = due || n.height()+72 >= h.HTLC.Expiry
+	}
+	w.must(invQuiet, due, "%s claims on %s without need", n.name, in.edge.name(w))
+}
+
+// heard notes which HTLCs have to be held.
+func (w *World) heard(n *node, t *turn, ev forward.Event) {
+	o, ok := ev.(forward.Offered)
+	if !ok {
+		return
+	}
+	p, part := w.partOf(&o.HTLC)
+	if p.hold == holdNot || p.lsp() != n || part.mustHold {
+		return
+	}
+	if p.hold == holdByMessage && (p.cancelled || p.waived || w.now >= p.ackUntil || n.height() >= p.ackDeadline) {
+		return // the request has ended, or will have, before the HTLC came
+	}
+	part.mustHold = true
+	t.lost = append(t.lost, func() { part.mustHold = false })
+}
+
+// adding looks at an Add the moment it is decided.
+func (w *World) adding(n *node, c forward.Add) {
+	origin, ok := c.HTLC.Origin.(channel.Forward)
+	if !ok {
+		return
+	}
+	in := n.get(origin.In.Channel)
+	var parent *channel.LiveHTLC
+	if in != nil {
+		parent = find(in.state.Received(), origin.In.HTLC)
+	}
+	w.must(invParent, parent != nil && parent.Stage == channel.Irrevocable && parent.Outcome == nil,
+		"%s forwards HTLC %v, which is not committed or has an outcome", n.name, origin.In)
+	w.must(invParent, in.state.Phase() != channel.PhaseClosing && in.state.Phase() != channel.PhaseWaiting,
+		"%s forwards HTLC %v, whose channel is on chain", n.name, origin.In)
+	p, part := w.partOf(&c.HTLC)
+	if n != p.lsp() || !part.mustHold {
+		return
+	}
+	w.must(invHeld, p.unblocked, "%s forwards HTLC %v of payment %d, which nobody has unblocked", n.name, origin.In, p.index)
+	r := p.deadline(part)
+	w.must(invDeadline, n.height() < r, "%s forwards HTLC %v at height %d, its deadline was %d", n.name, origin.In, n.height(), r)
+}
+
+// deadline is the height at which a part must be on its way, as the specification has it.
+func (p *payment) deadline(part *part) uint32 {
+	r := part.expiries[1] - 42
+	if p.asked != 0 {
+		r = min(r, p.asked)
+	}
+	return r
+}
+
+func find(list []channel.LiveHTLC, id uint64) *channel.LiveHTLC {
+	for i := range list {
+		if list[i].HTLC.Key.HTLC == id {
+			return &list[i]
+		}
+	}
+	return nil
+}
+
+// settling looks at an outcome the moment it is decided.
+func (w *World) settling(n *node, k channel.Key, o channel.Outcome) {
+	if f, ok := o.(channel.Fulfill); ok {
+		if in := n.get(k.Channel); in != nil {
+			if h := find(in.state.Received(), k.HTLC); h != nil {
+				w.must(invFulfill, sha256.Sum256(f.Preimage[:]) == h.HTLC.Hash, "%s gives HTLC %v a wrong preimage", n.name, k)
+			}
+		}
+		return
+	}
+	w.must(invFail, !w.truth.paid[nodeKey{n.index, k}], "%s fails HTLC %v, whose outgoing HTLC was fulfilled", n.name, k)
+	children := n.children()[k]
+	w.must(invFail, len(children) == 0, "%s fails HTLC %v, which has the outgoing HTLC %v", n.name, k, children)
+}
+
+// children are the outgoing HTLCs that can still be claimed, and the Adds that wait, by their incoming ones.
+func (n *node) children() map[channel.Key][]channel.Key {
+	all := map[channel.Key][]channel.Key{}
+	for _, in := range n.inboxes {
+		if in.state.Phase() >= channel.PhaseClosing {
+			continue // what can be claimed there is the chain's to say
+		}
+		for _, h := range in.state.Offered() {
+			if f, ok := h.HTLC.Origin.(channel.Forward); ok {
+				all[f.In] = append(all[f.In], h.HTLC.Key)
+			}
+		}
+		for _, p := range in.events {
+			if add, ok := p.ev.(channel.Add); ok {
+				if f, ok := add.HTLC.Origin.(channel.Forward); ok {
+					all[f.In] = append(all[f.In], channel.Key{Channel: in.id, HTLC: ^uint64(0)})
+				}
+			}
+		}
+	}
+	return all
+}
+
+// related checks incoming against outgoing HTLCs of a node, running or just restored.
+func (w *World) related(n *node) {
+	children := n.children()
+	for _, in := range n.inboxes {
+		for _, h := range in.state.Received() {
+			k := h.HTLC.Key
+			below := children[k]
+			delete(children, k)
+			w.must(invOneChild, len(below) <= 1, "%s: HTLC %v is forwarded as %v", n.name, k, below)
+			_, paid := h.Outcome.(channel.Fulfill)
+			if h.Outcome != nil && !paid {
+				w.must(invFail, len(below) == 0, "%s: HTLC %v is failed, and has the outgoing HTLC %v", n.name, k, below)
+				w.must(invFulfill, !w.truth.paid[nodeKey{n.index, k}], "%s: HTLC %v is failed, its outgoing HTLC was fulfilled", n.name, k)
+			}
+			if len(below) == 0 || in.state.Phase() >= channel.PhaseClosing {
+				continue
+			}
+			w.must(invParent, h.Stage == channel.Irrevocable, "%s: HTLC %v is forwarded as %v at stage %d", n.name, k, below, h.Stage)
+		}
+	}
+	for k, below := range children {
+		// Its incoming HTLC is gone: that is right only once the preimage was passed on. On chain, others say when.
+		in := n.get(k.Channel)
+		w.must(invParent, w.truth.paid[nodeKey{n.index, k}] || in == nil || in.state.Phase() >= channel.PhaseClosing,
+			"%s: the outgoing HTLC %v has lost its incoming one %v", n.name, below, k)
+	}
+}
+
+// held checks that what waits is not past its time.
+func (w *World) held(n *node) {
+	if !n.lsp {
+		return
+	}
+	for _, l := range n.forward.Live() {
+		if l.State != "held" && l.State != "waiting" {
+			continue
+		}
+		in := n.get(l.Key.Channel)
+		if in == nil {
+			continue
+		}
+		h := find(in.state.Received(), l.Key.HTLC)
+		if h == nil {
+			continue
+		}
+		p, part := w.partOf(h.HTLC)
+		bound := l.Limit
+		if n == p.lsp() && p.hold != holdNot {
+			bound = p.deadline(part)
+		}
+		w.must(invDeadline, n.height() < bound, "%s: HTLC %v is %s at height %d, its deadline was %d", n.name, l.Key, l.State, n.height(), bound)
+	}
+}
+
+// look is done after every step.
+func (w *World) look() {
+	for _, n := range w.nodes {
+		w.related(n)
+		w.held(n)
+	}
+}
+
+// written looks at a turn that has become durable.
+func (w *World) written(n *node, t *turn) {
+	for _, s := range t.saves {
+		for i := range s.Add {
+			h := &s.Add[i]
+			if h.Origin == nil {
+				continue
+			}
+			k := nodeTag{n.index, tagOf(h)}
+			before, twice := w.truth.offered[k]
+			w.must(invOneChild, !twice, "%s offers part %d of payment %d as %v, and has offered it as %v", n.name, k.part, k.payment, h.Key, before)
+			w.truth.offered[k] = h.Key
+			if f, ok := h.Origin.(channel.Forward); ok {
+				w.writtenChild(n, f.In, h)
+			}
+		}
+	}
+}
+
+func (w *World) writtenChild(n *node, parent channel.Key, h *channel.HTLC) {
+	k := nodeKey{n.index, parent}
+	before, twice := w.truth.child[k]
+	w.must(invOneChild, !twice, "%s: HTLC %v is forwarded as %v, and was as %v", n.name, parent, h.Key, before)
+	w.truth.child[k] = h.Key
+	body := n.disk.bodies[bodyKey{parent.Channel, channel.BodyKey{HTLC: parent.HTLC}}]
+	if body == nil {
+		w.must(invParent, false, "%s: HTLC %v is durable before its incoming HTLC %v", n.name, h.Key, parent)
+	}
+	up, err := channel.DecodeHTLC(body)
+	if err != nil {
+		w.fail("%v", err)
+	}
+	fee, _ := w.policy.Fee(h.Amount)
+	w.must(invParent, up.Amount >= h.Amount+fee && up.Expiry >= h.Expiry+delta && up.Hash == h.Hash,
+		"%s: HTLC %v does not pay for %v", n.name, parent, h.Key)
+	w.truth.fee[k] = up.Amount - h.Amount
+}
+
+// restored looks at what a crash has left, before recovery touches it.
+func (w *World) restored(n *node) {
+	w.stats.check(invDurable, 1)
+	if w.truth.begin == nil {
+		return
+	}
+	w.related(n)
+	for _, in := range n.inboxes {
+		for _, h := range in.state.Offered() {
+			p, part := w.partOf(h.HTLC)
+			if _, forwarded := h.HTLC.Origin.(channel.Forward); forwarded && n == p.lsp() && part.mustHold {
+				w.must(invHeld, p.unblocked, "%s: HTLC %v is durable, the release it needed is not", n.name, h.HTLC.Key)
+			}
+		}
+	}
+}
+
+// unmoved gives a forwarder an event that must not change anything.
+func (n *node) unmoved(ev forward.Event) {
+	before, live := fmt.Sprint(n.forward.Rod().Requests()), fmt.Sprint(n.forward.Live())
+	out := n.forward.Handle(ev)
+	n.w.must(invPid, len(out.Rows)+len(out.Commands)+len(out.Notices)+len(out.Replies)+len(out.Wakes) == 0 &&
+		before == fmt.Sprint(n.forward.Rod().Requests()) && live == fmt.Sprint(n.forward.Live()), "%s is moved by it: %+v", n.name, out.Commands)
+}
+
+// leftovers says what is still pending, or nothing.
+func (w *World) leftovers() string {
+	for _, n := range w.nodes {
+		for _, in := range n.inboxes {
+			if k := len(in.state.Offered()) + len(in.state.Received()); k > 0 {
+				return fmt.Sprintf("%s has %d HTLCs on %s\n%v\n%+v", n.name, k, in.edge.name(w), in.state, n.forward.Live())
+			}
+			if in.edge.closing && !in.edge.onChain && in.state.Phase() == channel.PhaseShutdown {
+				return fmt.Sprintf("%s: %s is shutting down\n%v", n.name, in.edge.name(w), in.state)
+			}
+		}
+		if rows := n.disk.rowsOf(rod.TableRequest, rod.TableMember, forward.TableSettled); len(rows) > 0 {
+			return fmt.Sprintf("%s has %d rows, the first %s %x", n.name, len(rows), rows[0].Table, rows[0].Key)
+		}
+		if live := n.forward.Live(); len(live) > 0 {
+			return fmt.Sprintf("%s knows of HTLCs: %+v", n.name, live)
+		}
+		if n := len(n.disk.bodies); n > 0 {
+			return fmt.Sprintf("%d bodies are left", n)
+		}
+	}
+	return ""
+}
+
+// judge looks at a world in which nothing is left to happen.
+func (w *World) judge() {
+	w.must(invEnd, w.leftovers() == "", "%s", w.leftovers())
+	change := make([]int64, len(w.nodes))
+	invoices := map[[32]byte]bool{} // paid
+	succeeded := map[[32]byte]bool{}
+	for _, n := range w.nodes {
+		change[n.index] = int64(w.truth.earned[n.index])
+		for _, inv := range n.forward.Invoices() {
+			invoices[inv.Hash] = inv.State == forward.InvoicePaid
+			change[n.index] += int64(inv.Received)
+		}
+	}
+	for _, p := range w.payments {
+		rec, ok := p.payer.forward.Payment(p.id())
+		if !ok {
+			continue // never durable: its caller was told nothing
+		}
+		w.must(invOutcome, rec.State != forward.PaymentPending, "payment %d is pending", p.index)
+		paid := rec.State == forward.PaymentSucceeded
+		succeeded[p.hash] = succeeded[p.hash] || paid
+		if paid {
+			w.stats.Paid++
+			w.must(invOutcome, invoices[p.hash] && sha256.Sum256(rec.Preimage[:]) == p.hash, "payment %d has a preimage, its invoice is not paid", p.index)
+		}
+		for _, part := range rec.Parts {
+			w.must(invOutcome, part.State != forward.PartOffered, "payment %d: part %d is on its way", p.index, part.Index)
+			if part.State == forward.PartFulfilled {
+				change[p.payer.index] -= int64(part.Amount)
+			}
+		}
+	}
+	for hash, paid := range invoices {
+		w.must(invOutcome, !paid || succeeded[hash], "invoice %x is paid, nobody has the preimage", hash[:4])
+	}
+	for _, n := range w.nodes {
+		have := n.worth() + w.truth.closed[n.index]
+		want := int64(w.truth.begin[n.index]) + change[n.index]
+		w.must(invMoney, int64(have) == want, "%s has %d msat, the outcomes say %d", n.name, have, want)
+	}
+	w.agree()
+}
+
+// agree compares the two sides of each channel at rest.
+func (w *World) agree() {
+	for _, e := range w.edges {
+		a, b := w.nodes[e.link.nodes[0]].inbox(e), w.nodes[e.link.nodes[1]].inbox(e)
+		if a == nil || b == nil {
+			continue
+		}
+		al, ar := a.state.Balance()
+		bl, br := b.state.Balance()
+		w.must(invConservation, al == br && ar == bl, "%s: %d %d and %d %d", e.name(w), al, ar, bl, br)
+	}
+}
+
+// sameRows is used by the crash test: recovery after recovery finds the same.
+func sameRows(a, b disk) bool {
+	if len(a.rows) != len(b.rows) {
+		return false
+	}
+	for k, v := range a.rows {
+		if !bytes.Equal(v, b.rows[k]) {
+			return false
+		}
+	}
+	return slices.Equal(a.channels(), b.channels())
+}

@@ -1,0 +1,461 @@
+package nodetest
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"lightningrod/chain"
+	"lightningrod/channel"
+	"lightningrod/channel/channeltest"
+	"lightningrod/node/forward"
+	"lightningrod/rod"
+
+	"github.com/btcsuite/btcd/chaincfg/chainhash"
+	"github.com/btcsuite/btcd/wire"
+)
+
+// node is one node: what package node does with workers, a committer and a mutex is done here when the schedule says so.
+type node struct {
+	w     *World
+	index int
+	name  string
+	id    [33]byte
+	lsp   bool
+	start map[channel.ID]*place // its channels: which edges they are, with which keys
+
+	disk  disk
+	queue []*turn
+	seen  uint32 // the best height its backend has told; it survives crashes
+
+	// Memory.
+	inboxes    []*inbox // by id
+	forward    *forward.Forwarder
+	tracker    *chain.Tracker
+	publishing map[chainhash.Hash]*wire.MsgTx
+}
+
+// place is a channel from one side.
+type place struct {
+	edge   *edge
+	peer   int
+	crypto *channeltest.Toy
+}
+
+// inbox is one channel: the events that wait for it, and its State.
+type inbox struct {
+	*place
+	id     channel.ID
+	state  *channel.State
+	events []posted
+	conn   int
+}
+
+// posted is an event; for Connected the connection it speaks of, and for Settle the rows that its turn makes obsolete.
+type posted struct {
+	ev    channel.Event
+	conn  int
+	clear []forward.Row
+}
+
+func (n *node) get(id channel.ID) *inbox {
+	for _, in := range n.inboxes {
+		if in.id == id {
+			return in
+		}
+	}
+	return nil
+}
+
+func (n *node) inbox(e *edge) *inbox {
+	for _, in := range n.inboxes {
+		if in.edge == e {
+			return in
+		}
+	}
+	return nil
+}
+
+// with lists the channels with a peer.
+func (n *node) with(peer *node) (list []*inbox) {
+	for _, in := range n.inboxes {
+		if in.peer == peer.index {
+			list = append(list, in)
+		}
+	}
+	return list
+}
+
+func (n *node) post(in *inbox, p posted) { in.events = append(in.events, p) }
+
+// put queues a turn.
+func (n *node) put(t *turn) {
+	if t.empty() {
+		return
+	}
+	n.queue = append(n.queue, t)
+	if n.w.bug == BugReleaseBeforeDurable {
+		n.release(t)
+	}
+}
+
+// run takes what is in an inbox and runs it as one turn, or as several where the connection changes in between.
+func (n *node) run(in *inbox) bool {
+	batch := in.events
+	in.events = nil
+	if len(batch) == 0 {
+		return false
+	}
+	for len(batch) > 0 {
+		cut := 1
+		for cut < len(batch) && batch[cut].conn == 0 {
+			cut++
+		}
+		if c := batch[0].conn; c != 0 {
+			in.conn = c
+		}
+		n.turn(in, batch[:cut])
+		batch = batch[cut:]
+	}
+	return true
+}
+
+func (n *node) runAll() bool {
+	any := false
+	for again := true; again; {
+		again = false
+		for _, in := range slices.Clone(n.inboxes) {
+			again = n.run(in) || again
+		}
+		any = any || again
+	}
+	return any
+}
+
+// turn is one Apply: queue what it wants durable and let out, then pass its notices on, and then post the commands.
+func (n *node) turn(in *inbox, batch []posted) {
+	n.w.stats.Turns++
+	evs := make([]channel.Event, 0, len(batch)+1)
+	for _, p := range batch {
+		evs = append(evs, p.ev)
+	}
+	prev := in.state
+	next, out := channel.Apply(prev, in.crypto, append(evs, channel.Sign{}))
+	in.state = next
+	t := &turn{saves: []save{{in.id, out.Save}}}
+	if isEmpty(out.Save) {
+		t.saves = nil
+	}
+	for _, p := range batch {
+		t.rows = append(t.rows, p.clear...)
+	}
+	if n.w.bug == BugClearForgotten {
+		t.rows = nil
+	}
+	if len(out.Send) > 0 && in.conn != 0 {
+		t.sends = []outgoing{{in.edge, in.conn, out.Send}}
+	}
+	for _, r := range out.Chain {
+		t.asks = append(t.asks, ask{in.id, r})
+	}
+	n.w.turned(n, in, prev, t, out)
+	n.traceTurn(in, out)
+	var heard []forward.Event
+	for _, x := range out.Notices {
+		heard = append(heard, n.hears(in, x)...)
+	}
+	heard = append(heard, n.w.bug.wronglyHeard(n, in, batch)...)
+	n.thinkWith(t, heard)
+	if out.Save.Delete {
+		n.inboxes = slices.DeleteFunc(n.inboxes, func(o *inbox) bool { return o == in })
+		n.tracker.Forget(uint64(in.id))
+	}
+}
+
+func isEmpty(s channel.Save) bool {
+	return s.Core == nil && !s.Delete && len(s.Add)+len(s.Remove)+len(s.Revoked) == 0
+}
+
+// hears is what the forwarder is to hear of a channel's notice.
+func (n *node) hears(in *inbox, x channel.Notice) (evs []forward.Event) {
+	switch x.(type) {
+	case channel.Usable, channel.Ready:
+		evs = append(evs, forward.Describe(in.state, n.w.policy))
+	}
+	if ev := forward.Hear(in.id, n.w.nodes[in.peer].id, x, peel); ev != nil {
+		evs = append(evs, ev)
+	}
+	return evs
+}
+
+func (n *node) think(evs ...forward.Event) { n.thinkWith(&turn{}, evs) }
+
+// thinkWith puts the rows of what the forwarder decides into t, queues t, and only then posts the commands.
+func (n *node) thinkWith(t *turn, evs []forward.Event) {
+	outs := make([]forward.Output, len(evs))
+	for i, ev := range evs {
+		n.w.heard(n, t, ev)
+		outs[i] = n.forward.Handle(ev)
+	}
+	n.carryOut(t, outs...)
+}
+
+// carryOut queues the turn with what must be durable, and then posts the commands.
+func (n *node) carryOut(t *turn, outs ...forward.Output) {
+	if n.w.bug.apart() {
+		n.carryOutApart(t, outs)
+		return
+	}
+	for _, out := range outs {
+		t.rows = append(t.rows, n.w.bug.rows(out.Rows)...)
+		t.replies = append(t.replies, out.Replies...)
+	}
+	n.put(t)
+	n.commands(t, outs)
+}
+
+func (n *node) commands(t *turn, outs []forward.Output) {
+	for _, out := range outs {
+		for _, c := range out.Commands {
+			n.command(c)
+		}
+		for _, id := range out.Claim {
+			if in := n.get(id); in != nil {
+				n.w.claimed(n, in)
+				n.post(in, posted{ev: channel.ForceClose{Reason: "a preimage must be claimed before the incoming HTLC expires"}})
+			}
+		}
+	}
+}
+
+// command posts one decision to a channel.
+func (n *node) command(c forward.Command) {
+	switch c := c.(type) {
+	case forward.Add:
+		n.w.adding(n, c)
+		in := n.get(c.Channel)
+		if in == nil {
+			n.think(forward.Refused{Refused: channel.Refused{Origin: c.HTLC.Origin, HTLC: c.HTLC, Err: errors.New("no such channel")}})
+			return
+		}
+		n.post(in, posted{ev: channel.Add{HTLC: c.HTLC}})
+	case forward.Settle:
+		n.settle(c.Key, c.Outcome, c.Clear)
+	case forward.FailWith:
+		n.settle(c.HTLC.Key, channel.Fail{Reason: reason(c.Message)}, c.Clear)
+	case forward.WrapWith:
+		n.settle(c.HTLC.Key, channel.Fail{Reason: append(slices.Clone(c.Reason), byte(n.index))}, c.Clear)
+	default:
+		panic(fmt.Sprintf("unknown command %T", c))
+	}
+}
+
+func (n *node) settle(k channel.Key, o channel.Outcome, clear []forward.Row) {
+	n.w.settling(n, k, o)
+	in := n.get(k.Channel)
+	if in == nil {
+		n.put(&turn{rows: clear})
+		return
+	}
+	n.post(in, posted{ev: channel.Settle{HTLC: k.HTLC, Outcome: o}, clear: clear})
+}
+
+// commit makes the first turns of the queue durable and lets out what they have earned.
+func (n *node) commit(turns int) {
+	turns = min(turns, len(n.queue))
+	for range turns {
+		t := n.queue[0]
+		n.queue = n.queue[1:]
+		n.write(t)
+		if n.w.bug != BugReleaseBeforeDurable {
+			n.release(t)
+		}
+	}
+}
+
+func (n *node) write(t *turn) {
+	if err := n.disk.write(t); err != nil {
+		n.w.fail("disk of %s: %v", n.name, err)
+	}
+	n.w.written(n, t)
+	for _, f := range t.durable {
+		f()
+	}
+}
+
+// release lets out what a turn has earned.
+func (n *node) release(t *turn) {
+	for _, s := range t.sends {
+		l := s.edge.link
+		if l.conn == 0 || l.conn != s.conn {
+			continue // channel_reestablish sends it again
+		}
+		for _, m := range s.msgs {
+			n.w.send(l, 1-l.side(n.index), packet{s.edge, m})
+		}
+	}
+	for _, a := range t.asks {
+		n.ask(a)
+	}
+	for _, r := range t.replies {
+		n.w.replied(n, r)
+	}
+}
+
+// ask takes a channel's request to the chain.
+func (n *node) ask(a ask) {
+	if p, ok := a.req.(chain.Publish); ok {
+		n.publishing[p.Tx.TxHash()] = p.Tx
+		n.w.chain.publish(p.Tx)
+		return
+	}
+	missed, late := n.tracker.Watch(uint64(a.owner), a.req)
+	for h := missed.From; late && h <= missed.To; h++ {
+		b, ok := n.w.chain.block(h)
+		if !ok {
+			continue
+		}
+		facts, err := n.tracker.Rescan(b, uint64(a.owner))
+		if err != nil {
+			n.w.fail("rescan: %v", err)
+		}
+		n.facts(facts)
+	}
+}
+
+func (n *node) facts(facts []chain.Fact) {
+	for _, f := range facts {
+		for _, in := range n.inboxes {
+			if f.Owner == chain.Everyone || f.Owner == uint64(in.id) {
+				n.post(in, posted{ev: channel.Chain{Event: f.Event}})
+			}
+		}
+	}
+}
+
+// follow has the node see the blocks up to seen.
+func (n *node) follow() {
+	for {
+		height, hash := n.tracker.Tip()
+		b, ok := n.w.chain.block(height)
+		if ok && hash != (chainhash.Hash{}) && b.Hash != hash || height > n.w.chain.height() {
+			n.facts(n.tracker.Disconnect())
+			continue
+		}
+		if height >= n.seen {
+			break
+		}
+		next, _ := n.w.chain.block(height + 1)
+		facts, err := n.tracker.Connect(next)
+		if err != nil {
+			n.w.fail("tracker: %v", err)
+		}
+		n.put(&turn{tip: next.Height})
+		n.facts(facts)
+		n.think(forward.Block{Height: next.Height})
+		n.w.trace("  %s sees block %d", n.name, next.Height)
+	}
+	for _, id := range sortedHashes(n.publishing) {
+		n.w.chain.publish(n.publishing[id])
+	}
+}
+
+func sortedHashes[V any](m map[chainhash.Hash]V) []chainhash.Hash {
+	return slices.SortedFunc(maps.Keys(m), func(a, b chainhash.Hash) int { return slices.Compare(a[:], b[:]) })
+}
+
+func (n *node) height() uint32 {
+	h, _ := n.tracker.Tip()
+	return h
+}
+
+// crash loses everything but the disk and the first keep turns of the queue: those were written, but nothing of them was let out.
+func (n *node) crash(keep int) {
+	keep = min(keep, len(n.queue))
+	for i, t := range n.queue {
+		if i < keep {
+			n.write(t)
+			continue
+		}
+		for j := range t.lost {
+			t.lost[len(t.lost)-1-j]()
+		}
+	}
+	n.w.trace("  %s crashed, %d turns lost", n.name, len(n.queue)-keep)
+	n.queue = nil
+	for _, l := range n.w.links {
+		if l.nodes[0] == n.index || l.nodes[1] == n.index {
+			l.seen[l.side(n.index)] = 0 // it has forgotten
+			n.w.cut(l, [2]bool{})
+		}
+	}
+	n.restart()
+}
+
+// restart is node.recover and then node.Start, up to where the network begins.
+func (n *node) restart() {
+	n.inboxes, n.publishing = nil, map[chainhash.Hash]*wire.MsgTx{}
+	var asks []ask
+	height := n.disk.tip
+	for _, id := range n.disk.channels() {
+		s, out, err := n.disk.restore(id)
+		if err != nil {
+			n.w.fail("%s cannot restore channel %d: %v", n.name, id, err)
+		}
+		n.inboxes = append(n.inboxes, &inbox{place: n.start[id], id: id, state: s})
+		for _, r := range out.Chain {
+			asks = append(asks, ask{id, r})
+		}
+		height = min(height, s.Height())
+	}
+	n.w.restored(n)
+	b, _ := n.w.chain.block(height)
+	n.tracker = chain.NewTracker(height, b.Hash)
+
+	table, err := rod.Load(n.rodConfig(), n.disk.rowsOf(rod.TableRequest, rod.TableMember, rod.TableTombstone)...)
+	if err != nil {
+		n.w.fail("%s cannot load its requests: %v", n.name, err)
+	}
+	d := forward.Durable{Height: n.disk.tip, Now: n.w.now, Stale: true, Table: table, Devices: n.devices()}
+	for _, r := range n.disk.rowsOf(forward.TableSettled, forward.TableInvoice, forward.TablePayment) {
+		if err := d.Row(r); err != nil {
+			n.w.fail("%s: %v", n.name, err)
+		}
+	}
+	for _, in := range n.inboxes {
+		d.Survey(forward.Describe(in.state, n.w.policy), in.state, peel)
+	}
+	n.w.bug.survey(n, &d)
+	var out forward.Output
+	n.forward, out = forward.Rebuild(forward.DefaultConfig(), d)
+	n.carryOut(&turn{}, out)
+
+	// Start: what was missed comes first; nothing is decided on an old height.
+	for _, a := range asks {
+		n.ask(a)
+	}
+	n.follow()
+	n.runAll()
+	n.w.bug.started(n)
+	n.think(forward.Tick{Now: n.w.now}, forward.Stale{Stale: false})
+}
+
+func (n *node) rodConfig() rod.Config {
+	c := rod.DefaultConfig(n.id)
+	c.Enabled = n.lsp
+	return c
+}
+
+// devices are the clients that can be woken.
+func (n *node) devices() (ids [][33]byte) {
+	if !n.lsp || !n.w.cfg.devices {
+		return nil
+	}
+	for _, in := range n.inboxes {
+		if p := n.w.nodes[in.peer]; !p.lsp && !slices.Contains(ids, p.id) {
+			ids = append(ids, p.id)
+		}
+	}
+	return ids
+}

@@ -1,0 +1,94 @@
+package nodetest
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+)
+
+var (
+	flagSeeds = flag.Int("seeds", 3000, "runs of TestSimulation")
+	flagSeed  = flag.Int64("seed", -1, "the only run of TestSimulation")
+	flagSteps = flag.Int("steps", 100, "bytes of a run")
+)
+
+// schedule is the run of a seed.
+func schedule(seed int64, steps int) []byte {
+	r := rand.New(rand.NewPCG(uint64(seed), 1))
+	b := make([]byte, 1+steps)
+	for i := range b {
+		b[i] = byte(r.Uint32())
+	}
+	return b
+}
+
+// TestSimulation runs random schedules.
+func TestSimulation(t *testing.T) {
+	first, n := int64(1), *flagSeeds
+	if *flagSeed >= 0 {
+		first, n = *flagSeed, 1
+	}
+	begin := time.Now()
+	stats, seed, err := search(first, n, *flagSteps, NoBug)
+	if err != nil {
+		t.Fatal(report(seed, err))
+	}
+	took := time.Since(begin)
+	t.Logf("seeds %d to %d in %.1f s: %.0f steps/s, %.0f seeds/s\n%v", first, first+int64(n)-1, took.Seconds(),
+		float64(stats.Steps)/took.Seconds(), float64(n)/took.Seconds(), stats)
+}
+
+// search runs seeds over all cores, each core with a universe of its own, and returns the lowest seed that fails.
+func search(first int64, n, steps int, bug Bug) (*Stats, int64, error) {
+	var mu sync.Mutex
+	next, last := first, first+int64(n)
+	var failed int64 = -1
+	var why error
+	total := &Stats{}
+	var wg sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), n) {
+		wg.Go(func() {
+			u, err := NewUniverse()
+			for {
+				mu.Lock()
+				seed := next
+				next++
+				stop := err != nil || seed >= last || failed >= 0
+				mu.Unlock()
+				if stop {
+					break
+				}
+				if e := u.Run(schedule(seed, steps), bug); e != nil {
+					mu.Lock()
+					if failed < 0 || seed < failed {
+						failed, why = seed, e
+					}
+					mu.Unlock()
+				}
+			}
+			mu.Lock()
+			if err != nil {
+				why = err
+			}
+			total.Add(&u.Stats)
+			mu.Unlock()
+		})
+	}
+	wg.Wait()
+	return total, failed, why
+}
+
+// report shrinks a failing seed and tells it.
+func report(seed int64, err error) string {
+	u, e := NewUniverse()
+	if e != nil {
+		return e.Error()
+	}
+	s := Shrink(u, schedule(seed, *flagSteps), NoBug)
+	text, again := u.Explain(s, NoBug)
+	return fmt.Sprintf("seed %d: %v\n\nshrunk to %d bytes %x:\n%s\n%v", seed, err, len(s), s, text, again)
+}
