@@ -53,11 +53,14 @@ func (s *State) open(h *HTLC, byKey map[key]*output) bool {
 	if f := s.spentAt(o.out); f != nil {
 		return s.depth(f.height) < deep
 	}
-	if h.Offered {
-		// What costs more to take back than it is worth counts as dust once it could be taken back.
-		return s.worth(o) || s.height < h.Expiry
+	switch {
+	case !s.worth(o):
+		// What costs more to claim than it is worth counts as dust once it could be taken back.
+		return s.height < h.Expiry
+	case h.Offered:
+		return true
 	}
-	return s.height < h.Expiry+abandonAfter || s.preimageOf(h.ID) != nil && s.worth(o)
+	return s.height < h.Expiry+abandonAfter || s.preimageOf(h.ID) != nil
 }
 
 // openUnknown: in a commitment newer than our state the HTLC may be any output of its amount.
