@@ -172,7 +172,11 @@ func (e *engine) run(in *inbox) {
 		for cut < len(batch) && batch[cut].conn == nil {
 			cut++
 		}
-		if c := batch[0].conn; c != nil {
+		if c := batch[0].conn; c != nil && c == in.conn {
+			// Open has announced this connection already: it saw the peer before the host had told everybody.
+			batch = batch[1:]
+			continue
+		} else if c != nil {
 			in.conn = c
 		}
 		e.turn(in, batch[:cut])

@@ -44,14 +44,22 @@ func (n *Node) Open(ctx context.Context, o OpenChannel) (channel.ID, error) {
 	n.openMu.Unlock()
 	n.engine.post(in, posted{ev: channel.Connected{Features: p.Features()}, conn: p},
 		posted{ev: channel.Open{Capacity: o.Capacity, Push: o.Push, FeePerKw: o.FeePerKw}})
-	select {
-	case err := <-done:
-		return in.id, err
-	case <-ctx.Done():
-		n.engine.postEvent(in, channel.ForceClose{Reason: "opening was given up"})
-		return 0, ctx.Err()
-	case <-n.stopping:
-		return 0, errStopped
+	gone := p.Done()
+	for {
+		select {
+		case err := <-done:
+			return in.id, err
+		case <-gone:
+			// The connection may have ended before the channel was known to those who are told.
+			if gone = nil; !in.state.Load().Durable() {
+				n.engine.postEvent(in, channel.Disconnected{})
+			}
+		case <-ctx.Done():
+			n.engine.postEvent(in, channel.ForceClose{Reason: "opening was given up"})
+			return 0, ctx.Err()
+		case <-n.stopping:
+			return 0, errStopped
+		}
 	}
 }
 
