@@ -207,6 +207,20 @@ func (s *stage) setUpPayer(c cast) error {
 	return s.tell(0, s.a, "opens a private channel with LSP_a and registers its phone there")
 }
 
+// fund mines coins for actors and waits until they know of them.
+func (s *stage) fund(actors ...*actor) error {
+	if err := s.coins(actors...); err != nil {
+		return err
+	}
+	for _, a := range actors {
+		err := s.until("set-up", a.name+" has coins", func() bool { c, _ := a.node.WalletBalance(); return c > 0 })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // connect has one actor keep a connection to another, who listens.
 func (s *stage) connect(from, to *actor) error {
 	id := to.node.ID()

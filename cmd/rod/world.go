@@ -116,8 +116,8 @@ func (w *world) mine(blocks int) error {
 	return w.ctx.Err()
 }
 
-// fund mines a coin for each of the actors, who must be awake, and lets them mature.
-func (w *world) fund(actors ...*actor) error {
+// coins mines a coin for each of the actors, who must be awake, and lets them mature.
+func (w *world) coins(actors ...*actor) error {
 	for _, a := range actors {
 		_, script, err := a.node.NewAddress()
 		if err == nil {
