@@ -136,12 +136,13 @@ func (t *turn) receive(msg lnwire.Message) error {
 
 // receiveEstablished takes the messages that need a channel, and on this connection its channel_reestablish.
 func (t *turn) receiveEstablished(msg lnwire.Message) error {
-	live := t.opening == openFunded && t.established
 	var err error
 	handle := func(f func() error) {
 		switch {
 		case t.phase == PhaseClosing && t.end.kind != endMutual || t.phase == PhaseWaiting: // BOLT 2: a failed channel ignores the peer
-		case !live:
+		case t.opening < openFunded:
+			err = misstep(`BOLT 2 "Channel Establishment v1"`, "%s before funding_created and funding_signed", messageName(msg))
+		case !t.established:
 			err = misstep(`BOLT 2 "Message Retransmission"`, "%s before channel_reestablish", messageName(msg))
 		default:
 			err = f()
@@ -176,6 +177,9 @@ func (t *turn) receiveEstablished(msg lnwire.Message) error {
 	case *lnwire.RevokeAndAck:
 		update(func() error { return t.receiveRevoke(m) })
 	case *lnwire.Shutdown:
+		if t.opening > openNew && t.opening < openFunded {
+			return violation(boltShutdown, "shutdown before funding_created and funding_signed")
+		}
 		handle(func() error { return t.receiveShutdown(m) })
 	case *lnwire.ClosingSigned:
 		handle(func() error { return t.receiveClosing(m) })

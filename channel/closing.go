@@ -157,6 +157,9 @@ func (t *turn) receiveClosing(m *lnwire.ClosingSigned) error {
 		return err
 	}
 	if fee == t.lastFee {
+		if t.phase == PhaseClosing && fee == t.end.fee {
+			return nil // agreed on before
+		}
 		t.agree(tx, fee, m.Signature)
 		return nil
 	}

@@ -1,6 +1,7 @@
 package channel
 
 import (
+	"lightningrod/chain"
 	"lightningrod/channel/commitment"
 
 	"github.com/btcsuite/btcd/btcutil"
@@ -60,7 +61,7 @@ func (s *State) NextClosing(peer Crypto, fee int64) *lnwire.ClosingSigned {
 // FirstSignature is the peer's over our first commitment, with the funding output given.
 func (s *State) FirstSignature(c, peer Crypto, m *lnwire.FundingCreated) (sig lnwire.Sig) {
 	t := &turn{State: s.clone()}
-	if s.opening < openSentAccept {
+	if s.theirs.Funding == (commitment.PubKey{}) {
 		return sig
 	}
 	if m != nil {
@@ -92,3 +93,75 @@ func BreakLadder() (mend func()) {
 	ladder[receiveRevoke].ours = CrossSigned
 	return func() { ladder = was }
 }
+
+// Class is the column of the battery's table that the state belongs to.
+func (s *State) Class() string {
+	switch {
+	case s.phase == PhaseClosed:
+		return "closed"
+	case !s.connected:
+		return "off"
+	case s.phase == PhaseWaiting:
+		return "wait"
+	case s.opening == openNew && s.params.Opener:
+		return "newO"
+	case s.opening < openFunded:
+		return [...]string{"newA", "open", "need", "crea", "acce"}[s.opening]
+	case s.phase == PhaseClosing && s.end.kind == endMutual && !s.established:
+		return "mure"
+	case s.phase == PhaseClosing && s.end.kind == endMutual && s.end.spend != nil:
+		return "muco"
+	case s.phase == PhaseClosing && s.end.kind == endMutual:
+		return "mutu"
+	case s.phase == PhaseClosing:
+		return "fail"
+	case !s.established:
+		return "rees"
+	case s.empty():
+		return "nego"
+	case s.phase == PhaseShutdown:
+		return "shut"
+	case !s.readySent:
+		return "unco"
+	case !s.readyReceived:
+		return "redy"
+	case s.awaiting:
+		return "awai"
+	case len(s.offered)+len(s.received) > 0 || len(s.fees) > 1:
+		return "live"
+	}
+	return "idle"
+}
+
+// PeerReady says whether the peer's channel_ready was received.
+func (s *State) PeerReady() bool { return s.readyReceived }
+
+// PeerShutDown says whether the peer's shutdown was received.
+func (s *State) PeerShutDown() bool { return s.remoteScript != nil }
+
+// Disposable says whether the channel can be forgotten instead of closed.
+func (s *State) Disposable() bool { return s.worthless() }
+
+// RemoteRoom is what the peer has left at a fee rate, 0 for that of our next commitment, with so many more HTLC outputs.
+func (s *State) RemoteRoom(rate chain.FeePerKw, more int) int64 {
+	if len(s.fees) == 0 {
+		return 0
+	}
+	if rate == 0 {
+		rate = s.rate(viewLocalNext)
+	}
+	ld := s.load(viewLocalNext, s.local.DustLimit)
+	return room(ld.remote, s.local.Reserve, !s.params.Opener, rate, ld.outputs+more)
+}
+
+// Upfront is the peer's upfront_shutdown_script.
+func (s *State) Upfront() []byte { return s.upfront }
+
+// AddsOfPeer are the peer's HTLCs in our next commitment and their sum.
+func (s *State) AddsOfPeer() (int, lnwire.MilliSatoshi) {
+	ld := s.load(viewLocalNext, s.local.DustLimit)
+	return ld.theirs, ld.theirsIn
+}
+
+// NextID is the id of the peer's next HTLC.
+func (s *State) NextID() uint64 { return s.nextReceived }

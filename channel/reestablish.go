@@ -104,6 +104,8 @@ func (t *turn) missedRevoke(m *lnwire.ChannelReestablish) (bool, error) {
 	proven := n <= commitment.MaxNumber && (n == 0 && m.LastRemoteCommitSecret == [32]byte{} ||
 		n > 0 && m.LastRemoteCommitSecret == t.c.Secret(n-1))
 	switch {
+	case n > t.localNumber && t.phase == PhaseClosing:
+		return false, violation(boltReestablish, "next_revocation_number %d above %d after the close", n, t.localNumber)
 	case n > t.localNumber && proven:
 		// The peer knows the secret of a commitment that we believe unrevoked: our state is old, and publishing it
 		// would lose everything. The peer has to close; our error asks it to.
