@@ -1,0 +1,160 @@
+package node
+
+import (
+	"cmp"
+	"net"
+	"slices"
+	"time"
+
+	"lightningrod/node/forward"
+)
+
+// This file is the lists that an operator may ask for. Like query.go it changes nothing.
+
+// PeerInfo is a node that is connected, or that we keep a connection with.
+type PeerInfo struct {
+	ID        [33]byte
+	Addr      string // of the connection; else the one we dial
+	Connected bool
+	Inbound   bool
+	Kept      bool // connected again whenever the connection ends
+	Since     time.Time
+}
+
+// Peers lists the nodes that are connected or kept, by id.
+func (n *Node) Peers() []PeerInfo {
+	byID := map[[33]byte]PeerInfo{}
+	n.bookMu.Lock()
+	for id, addr := range n.book {
+		byID[id] = PeerInfo{ID: id, Addr: addr, Kept: true}
+	}
+	n.bookMu.Unlock()
+	for _, p := range n.host.Peers() {
+		info := byID[p.Node()]
+		info.ID, info.Addr, info.Connected = p.Node(), addrText(p.Addr()), true
+		info.Inbound, info.Since = p.Inbound(), p.Since()
+		byID[info.ID] = info
+	}
+	all := make([]PeerInfo, 0, len(byID))
+	for _, p := range byID {
+		all = append(all, p)
+	}
+	slices.SortFunc(all, func(a, b PeerInfo) int { return slices.Compare(a.ID[:], b.ID[:]) })
+	return all
+}
+
+func addrText(a net.Addr) string {
+	if a == nil {
+		return ""
+	}
+	return a.String()
+}
+
+// InvoiceInfo is an invoice of ours, without its secrets.
+type InvoiceInfo struct {
+	Invoice
+	Amount   uint64 // msat; 0: any
+	State    forward.InvoiceState
+	Expiry   time.Time
+	Received uint64 // msat, once paid
+	PaidAt   time.Time
+}
+
+func invoiceInfo(inv forward.Invoice) InvoiceInfo {
+	info := InvoiceInfo{
+		Invoice: Invoice{Text: string(inv.Data), Hash: inv.Hash}, Amount: uint64(inv.Amount), State: inv.State,
+		Expiry: time.Unix(inv.Expiry, 0), Received: uint64(inv.Received),
+	}
+	if inv.PaidAt != 0 {
+		info.PaidAt = time.Unix(inv.PaidAt, 0)
+	}
+	return info
+}
+
+// Invoices lists our invoices, the newest expiry last.
+func (n *Node) Invoices() []InvoiceInfo {
+	n.brain.mu.Lock()
+	rows := n.brain.forward.Invoices()
+	n.brain.mu.Unlock()
+	all := make([]InvoiceInfo, len(rows))
+	for i, r := range rows {
+		all[i] = invoiceInfo(r)
+	}
+	slices.SortStableFunc(all, func(a, b InvoiceInfo) int { return a.Expiry.Compare(b.Expiry) })
+	return all
+}
+
+// Invoice looks up an invoice by its payment hash.
+func (n *Node) Invoice(hash [32]byte) (InvoiceInfo, bool) {
+	n.brain.mu.Lock()
+	defer n.brain.mu.Unlock()
+	inv, ok := n.brain.forward.Invoice(hash)
+	if !ok {
+		return InvoiceInfo{}, false
+	}
+	return invoiceInfo(inv), true
+}
+
+// Payments lists the payments whose HTLCs were offered, the newest last. One that still asks for its hold is not among them.
+func (n *Node) Payments() []PaymentInfo {
+	n.brain.mu.Lock()
+	rows := n.brain.forward.Payments()
+	n.brain.mu.Unlock()
+	slices.SortStableFunc(rows, func(a, b forward.Payment) int { return cmp.Compare(a.Created, b.Created) })
+	all := make([]PaymentInfo, 0, len(rows))
+	for _, r := range rows {
+		if info, ok := n.Payment(r.ID); ok {
+			all = append(all, info)
+		}
+	}
+	return all
+}
+
+// Box is how much waits in the mailbox for a client.
+type Box struct {
+	Client   [33]byte
+	Messages int
+	Bytes    int
+	Oldest   time.Time
+}
+
+// Mailbox lists the boxes of clients that are not empty, by client.
+func (n *Node) Mailbox() []Box {
+	clients := map[[33]byte]bool{}
+	for _, in := range n.registry.each(nil) {
+		clients[in.peer] = true
+	}
+	n.brain.mu.Lock()
+	defer n.brain.mu.Unlock()
+	var all []Box
+	for id := range clients {
+		letters := n.brain.mailbox.All(id)
+		if len(letters) == 0 {
+			continue
+		}
+		b := Box{Client: id, Messages: len(letters), Oldest: time.Unix(letters[0].Arrived, 0)}
+		for _, l := range letters {
+			b.Bytes += len(l.Message)
+		}
+		all = append(all, b)
+	}
+	slices.SortFunc(all, func(a, b Box) int { return slices.Compare(a.Client[:], b.Client[:]) })
+	return all
+}
+
+// Stale says why nothing new is taken on: the chain we see is old. nil: it is not.
+func (n *Node) Stale() error {
+	if b, ok := n.backend.(interface{ Stale() error }); ok {
+		return b.Stale()
+	}
+	return nil
+}
+
+// Tip is the height of the chain as the backend sees it.
+func (n *Node) Tip() uint32 {
+	height, _ := n.backend.Tip()
+	return height
+}
+
+// Disconnect ends the connection to a node; one that is kept comes back.
+func (n *Node) Disconnect(id [33]byte) bool { return n.host.Disconnect(id) }
