@@ -210,6 +210,29 @@ func TestOutages(t *testing.T) {
 	}
 }
 
+// A bitcoind that takes a call and never answers is given up on.
+func TestTimeout(t *testing.T) {
+	w := newWorld(t)
+	hang := make(chan struct{})
+	t.Cleanup(func() { close(hang) })
+	w.set(func() { w.down = func(http.ResponseWriter) { <-hang } })
+	cfg := w.config(true)
+	cfg.Timeout = 20 * time.Millisecond
+	c, err := NewClient(cfg.Access)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Call(context.Background(), nil, "getblockcount"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := New(ctx, cfg); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+}
+
 func TestStale(t *testing.T) {
 	w := newWorld(t)
 	w.mine(1)

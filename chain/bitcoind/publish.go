@@ -71,7 +71,16 @@ func (b *Backend) TestAccept(ctx context.Context, tx *wire.MsgTx) error {
 // PublishPackage publishes a transaction, the last of txs, together with its unconfirmed parents, so that they may pay for each other. A
 // bitcoind that knows no packages gets them one by one. Errors are as of Publish.
 func (b *Backend) PublishPackage(ctx context.Context, txs ...*wire.MsgTx) error {
-	rest, err := b.submit(ctx, txs)
+	var open []*wire.MsgTx
+	for _, tx := range txs {
+		b.known.watch(tx)
+		if done, err := b.settled(tx); err != nil {
+			return err
+		} else if !done {
+			open = append(open, tx)
+		}
+	}
+	rest, err := b.submit(ctx, open)
 	if err != nil || len(rest) == 0 {
 		return err
 	}
@@ -85,7 +94,6 @@ func (b *Backend) submit(ctx context.Context, txs []*wire.MsgTx) (rest []*wire.M
 	}
 	texts := make([]string, len(txs))
 	for i, tx := range txs {
-		b.known.watch(tx)
 		if texts[i], err = txHex(tx); err != nil {
 			return nil, err
 		}
