@@ -51,5 +51,5 @@ func relay(rates chain.FeeRates, weight int64) int64 { return rates.Sane().Floor
 
 // rateOf is the rate at which weight pays at least fee.
 func rateOf(fee, weight int64) chain.FeePerKw {
-	return min(chain.FeePerKw((fee*1000+weight-1)/weight), chain.FeerateCeiling)
+	return chain.FeePerKw(min((fee*1000+weight-1)/weight, int64(chain.FeerateCeiling)))
 }

@@ -40,6 +40,7 @@ type adversary struct {
 	r     *rand.Rand
 	txs   []*wire.MsgTx // the peer's, to be published again
 	hard  int           // blocks left for which coins or room are short
+	top   uint32        // highest block there was
 	lastS map[int]uint32
 	log   []string
 }
@@ -96,11 +97,12 @@ func (a *adversary) run() {
 		a.takeTimeouts()
 		a.mine(1)
 	}
-	a.mine(110)
+	a.mineTo(max(a.height()+110, 310))
 	a.judge()
 }
 
 func (a *adversary) step() {
+	a.top = max(a.top, a.height())
 	if a.hard > 0 {
 		if a.hard--; a.hard == 0 {
 			a.be.limit, a.poor, a.deaf, a.quiet = 0, false, false, false
@@ -119,8 +121,9 @@ func (a *adversary) step() {
 			a.note("evict %.8s", p.tx.TxHash())
 			a.be.evict(p.tx)
 		}
-	case k < 84:
-		depth := 1 + a.r.IntN(5)
+	case k < 84 && a.height() > max(a.top-5, 100):
+		// Never deeper than five below the highest block there was.
+		depth := 1 + a.r.IntN(int(a.height()-max(a.top-5, 100)))
 		a.note("reorganisation of %d", depth)
 		must(a.t, a.be.Reorg(depth))
 		if a.r.IntN(3) == 0 {
