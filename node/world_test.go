@@ -31,7 +31,7 @@ type world struct {
 }
 
 // patience is the longest that anything in these tests may take: a failure, not a measure.
-const patience = 60 * time.Second
+const patience = 120 * time.Second
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
