@@ -40,13 +40,13 @@ var scenarios = []scenario{
 		[]act{hold(rod.UnblockByPayer, 1), leave, deadline, refund}},
 	{"unblock-first", "payment_unblock comes before the HTLC, which then passes straight through", four,
 		[]act{armByHand, noticeByHand, answerEarly, payLate, collect, settle}},
-	{"duplicate-unblock", "the same payment_unblock comes again and again; the payment is made once", four,
-		[]act{hold(rod.UnblockByPayer, 1), learnPid, leave, wakeB, answer, repeatFromB, release, repeatFromLSP, settle, tellDuplicates}},
-	{"forged-unblock", "a stranger sends payment_unblock with pids that are not A's", withStranger,
-		[]act{hold(rod.UnblockByPayer, 1), learnPid, leave, forgeUnblocks, wakeB, answer, release, settle}},
-	{"forged-hold", "another client of LSP_a wants A's payment held", withNeighbour,
+	{"duplicate-unblock", "The same payment_unblock comes again and again; the payment is made once", four,
+		[]act{hold(rod.UnblockByPayer, 1), leave, wakeB, answer, repeatFromB, release, repeatFromLSP, settle, tellDuplicates}},
+	{"forged-unblock", "A stranger sends payment_unblock with pids that are not A's", withStranger,
+		[]act{hold(rod.UnblockByPayer, 1), leave, forgeUnblocks, wakeB, answer, release, settle}},
+	{"forged-hold", "Another client of LSP_a wants A's payment held", withNeighbour,
 		[]act{forgeHolds, payPlainly, forgeHolds, hold(rod.UnblockByPayer, 1), leave, wakeB, answer, release, settle}},
-	{"mpp-3", "a payment in three parts, held and released together", four,
+	{"mpp-3", "A payment in three parts, held and released together", four,
 		[]act{hold(rod.UnblockByPayer, 3), leave, wakeB, answer, release, settle}},
 	{"a-comes-back-late", "A's phone is off for many blocks; it settles off chain all the same", four,
 		[]act{hold(rod.UnblockByPayer, 1), leave, wakeB, answer, release, stayAway, settle}},
@@ -68,7 +68,7 @@ func scenarioNames() (names []string) {
 	return names
 }
 
-// perform plays a scenario and proves what happened. An error is one that says nothing about the scenario: no disk, an interrupt.
+// perform plays a scenario, proves what happened and tells it. An error is one of which nothing can be told: an interrupt, no folder.
 func perform(ctx context.Context, play scenario, opts options, say *narrator) (r result, err error) {
 	started := time.Now()
 	w, err := newWorld(ctx, play.name, opts)
@@ -78,24 +78,15 @@ func perform(ctx context.Context, play scenario, opts options, say *narrator) (r
 	defer func() { err = errors.Join(err, w.close()) }()
 	s := &stage{world: w, say: say, pace: opts.pace, parts: 1, before: map[*actor]uint64{}, want: expectations{amount: price}}
 	say.title(play.name, play.about, opts.seed)
-	for _, a := range append([]act{setUp(play.cast)}, play.acts...) {
-		if err = a(s); err != nil {
-			break
-		}
-	}
-	var failed *failure
-	switch {
-	case ctx.Err() != nil:
-		return r, ctx.Err()
-	case errors.As(err, &failed):
-		r.Checks = append(s.story, check{failed.check, false, failed.detail})
-	case err != nil:
-		return r, err
-	default:
+	err = s.run(append([]act{setUp(play.cast)}, play.acts...))
+	if err == nil {
 		r, err = prove(s)
-		if err != nil {
-			return r, err
-		}
+	}
+	if ctx.Err() != nil {
+		return r, ctx.Err()
+	}
+	if err != nil {
+		r.Checks = append(s.story, failing(err))
 	}
 	r.Scenario, r.Seed, r.Seconds, r.RSS = play.name, opts.seed, round(time.Since(started).Seconds()), peakMemory()
 	if !w.temp {
@@ -104,6 +95,15 @@ func perform(ctx context.Context, play scenario, opts options, say *narrator) (r
 	r.OK = r.holds()
 	say.verdict(r)
 	return r, nil
+}
+
+func (s *stage) run(acts []act) error {
+	for _, a := range acts {
+		if err := a(s); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // setUp is step 0 and what comes before it. B is online first, then A: not even here do they meet.
@@ -282,6 +282,10 @@ func hold(mode rod.UnblockMode, parts int) act {
 		if err != nil {
 			return err
 		}
+		var ok bool
+		if s.pid, ok = s.a.node.Pid(s.payment); !ok {
+			return fail("hold-acknowledged", "A does not know the pid of its payment")
+		}
 		if err := s.tell(1, s.a, "draws a secret payment id, the pid, for payment hash %.8s", s.hash()); err != nil {
 			return err
 		}
@@ -354,7 +358,7 @@ func answer(s *stage) error {
 	if _, err := s.expect("unblocked", s.lspA, 1, node.UnblockSeen); err != nil {
 		return err
 	}
-	return s.tell(6, s.b, "answers through LSP_a: there stands payment_unblock = pid, put there by the %s", sent[0].Fields["payment_unblock_by"])
+	return s.tell(6, s.b, "answers through LSP_a, for whom the message has payment_unblock = pid, put there by the %s", sent[0].Fields["payment_unblock_by"])
 }
 
 // release is step 7: the parts go on to B, who settles and may sleep again.
@@ -365,7 +369,7 @@ func release(s *stage) error {
 	if err := s.paid(); err != nil {
 		return err
 	}
-	return s.tell(7, s.lspA, "releases %s, which reach B over LSP_b; B settles and has %s", htlcs(s.parts, 0), sats(price))
+	return s.tell(7, s.lspA, "releases %s to B over LSP_b; B settles and has %s", htlcs(s.parts, 0), sats(price))
 }
 
 // paid waits until B has its money and LSP_a the preimage, and lets B sleep.
@@ -404,11 +408,11 @@ func (s *stage) settled() error {
 	return s.clear(s.a, s.lspA)
 }
 
-// htlcs names HTLCs: "the HTLC", "3 HTLCs over 20 sat".
+// htlcs names HTLCs: "the HTLC", "3 HTLCs of 20 sat".
 func htlcs(n int, msat uint64) string {
 	s := "the HTLC"
-	if n > 1 {
-		s = grouped(int64(n)) + " HTLCs"
+	if n != 1 {
+		s = plural(n, "HTLC")
 	}
 	if msat > 0 {
 		s += " of " + sats(msat)

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -40,7 +39,7 @@ type demoCommand struct {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	context.AfterFunc(ctx, stop) // a second interrupt is the system's
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
@@ -88,7 +87,7 @@ func (c *demoCommand) run(ctx context.Context, stdout, stderr io.Writer) int {
 	}
 	result, err := perform(ctx, play, opts, say)
 	switch {
-	case err != nil && errors.Is(ctx.Err(), context.Canceled):
+	case ctx.Err() != nil:
 		say.end()
 		fmt.Fprintln(stderr, "rod: interrupted; everything is stopped")
 		return exitInterrupted

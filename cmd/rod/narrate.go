@@ -100,7 +100,7 @@ func (n *narrator) print(v any) {
 
 // title begins the story.
 func (n *narrator) title(scenario, about string, seed uint64) {
-	text := fmt.Sprintf("Lightning Rod: %s. %s (seed %d)", scenario, about, seed)
+	text := fmt.Sprintf("%s: %s. Seed %d.", scenario, about, seed)
 	if n.json {
 		n.print(told{At: n.seconds(), Text: text})
 		return
@@ -224,6 +224,14 @@ func grouped(v int64) string {
 		s = s[:i] + "," + s[i:]
 	}
 	return s
+}
+
+// plural counts things: "1 HTLC", "3 HTLCs".
+func plural(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return grouped(int64(n)) + " " + thing
 }
 
 func signed(v int64) string {

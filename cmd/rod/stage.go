@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"time"
 
@@ -42,7 +44,7 @@ type stage struct {
 	invoice node.Invoice
 	payment uint64
 	parts   int
-	pid     [32]byte // only where the payment is made by hand: else it is A's secret
+	pid     [32]byte // A's secret, which the demo knows to tell the right unblock from others
 	before  map[*actor]uint64
 	samples int // looks at the downstream channels while LSP_a held, none of which found anything
 	story   []check
@@ -62,6 +64,15 @@ type expectations struct {
 type failure struct{ check, detail string }
 
 func (f *failure) Error() string { return f.check + ": " + f.detail }
+
+// failing is an error as the check that it makes fail.
+func failing(err error) check {
+	var f *failure
+	if errors.As(err, &f) {
+		return check{f.check, false, f.detail}
+	}
+	return check{"no-error", false, err.Error()}
+}
 
 func fail(check, format string, args ...any) error {
 	return &failure{check, fmt.Sprintf(format, args...)}
@@ -91,8 +102,9 @@ func (s *stage) pause() error {
 	}
 }
 
-// saw records a check of the scenario's own that holds.
+// saw records a check of the scenario's own that holds. The same check made again counts once.
 func (s *stage) saw(name, format string, args ...any) {
+	s.story = slices.DeleteFunc(s.story, func(c check) bool { return c.Name == name })
 	s.story = append(s.story, check{name, true, fmt.Sprintf(format, args...)})
 }
 

@@ -297,23 +297,13 @@ var (
 	repeatFromLSP = repeat(func(s *stage) *actor { return s.lspB }, func(*stage) []*actor { return nil })
 )
 
-// learnPid lets the demo know A's secret, so that it can be sent by others than B.
-func learnPid(s *stage) error {
-	pid, ok := s.a.node.Pid(s.payment)
-	if !ok {
-		return fail("hold-acknowledged", "A does not know the payment's pid")
-	}
-	s.pid = pid
-	return nil
-}
-
 // tellDuplicates shows what came of the repetitions.
 func tellDuplicates(s *stage) error {
 	seen, went := s.count(s.lspA, node.UnblockSeen), s.count(s.lspA, node.HTLCForwarded)
 	if went != s.parts {
 		return fail("duplicates-ignored", "LSP_a forwarded %d HTLCs after %d times payment_unblock, want %d", went, seen, s.parts)
 	}
-	s.saw("duplicates-ignored", "LSP_a saw payment_unblock %d times and forwarded %d HTLC", seen, went)
+	s.saw("duplicates-ignored", "LSP_a saw payment_unblock %d times and forwarded %s", seen, plural(went, "HTLC"))
 	return nil
 }
 
