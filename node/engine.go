@@ -277,7 +277,7 @@ func (e *engine) commit(in *inbox, next *channel.State, out channel.Output, batc
 		e.node.gossip.introduce(in)
 	}
 	var heard []forward.Event
-	for _, notice := range out.Notices {
+	for _, notice := range forward.InOrder(out.Notices) {
 		heard = append(heard, e.node.hears(in, notice)...)
 	}
 	if len(heard) > 0 {

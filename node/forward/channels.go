@@ -1,6 +1,8 @@
 package forward
 
 import (
+	"slices"
+
 	"lightningrod/channel"
 	"lightningrod/onion"
 
@@ -8,7 +10,7 @@ import (
 )
 
 // This file is what channels are to forwarding: how they are described, what of their notices is heard, what a start finds
-// in their States. The engine and the simulator use the same three functions.
+// in their States. The engine and the simulator use the same functions.
 
 // Peel opens the onion of an incoming HTLC, as onion.Router.Peel does: exactly one of the two results is set.
 type Peel func(h *channel.HTLC) (*onion.Hop, *onion.Failure)
@@ -60,6 +62,24 @@ func Hear(id channel.ID, peer [33]byte, x channel.Notice, peel Peel) Event {
 		return Closed{ID: id}
 	}
 	return nil
+}
+
+// InOrder is the order in which the notices of one turn are heard. The end of a channel comes before anything else: an HTLC that
+// was committed in the very turn in which its channel went on chain must not be forwarded.
+func InOrder(notices []channel.Notice) []channel.Notice {
+	ends := func(x channel.Notice) bool { _, ok := x.(channel.OnChain); return ok }
+	if !slices.ContainsFunc(notices, ends) {
+		return notices
+	}
+	ordered := make([]channel.Notice, 0, len(notices))
+	for _, first := range []bool{true, false} {
+		for _, x := range notices {
+			if ends(x) == first {
+				ordered = append(ordered, x)
+			}
+		}
+	}
+	return ordered
 }
 
 // Survey adds to what a start has found one restored channel with its HTLCs; c describes it.
