@@ -30,7 +30,7 @@ func (x *subject) with(s *channel.State) *subject {
 
 // collection gathers the states of pairs, each once.
 type collection struct {
-	t        *testing.T
+	t        testing.TB
 	memo     *channeltest.Memo // nil: real signatures
 	seen     map[string]bool
 	subjects []subject
@@ -38,7 +38,7 @@ type collection struct {
 
 // everyState collects states of all classes: after every message of openings, of busy channels, of closes, and what
 // disconnections and the chain make of them. Without toy signatures it is fewer.
-func everyState(t *testing.T, toy bool) []subject {
+func everyState(t testing.TB, toy bool) []subject {
 	c := &collection{t: t, seen: map[string]bool{}}
 	if toy {
 		c.memo = channeltest.NewMemo()

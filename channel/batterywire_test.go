@@ -6,7 +6,6 @@ import (
 
 	"lightningrod/channel"
 
-	"github.com/btcsuite/btcd/txscript"
 	"github.com/btcsuite/btcd/wire"
 	"github.com/lightningnetwork/lnd/lnwire"
 )
@@ -84,23 +83,12 @@ func TestBatteryPublishes(t *testing.T) {
 				valid[prev][id] = true
 				_, out, err := after.LocalCommitment(x.me)
 				step(t, err)
-				runScript(t, p.Tx, out)
+				runInput(t, p.Tx, out)
 			}
 		}
 	}
 	t.Logf("%d failures published %d different commitments, all valid", failed, checked)
 	if checked < 5 {
 		t.Error("too few")
-	}
-}
-
-// runScript runs the only input of tx, which spends prev, through the script engine.
-func runScript(t *testing.T, tx *wire.MsgTx, prev *wire.TxOut) {
-	t.Helper()
-	fetch := txscript.NewCannedPrevOutputFetcher(prev.PkScript, prev.Value)
-	vm, err := txscript.NewEngine(prev.PkScript, tx, 0, txscript.StandardVerifyFlags, nil, txscript.NewTxSigHashes(tx, fetch), prev.Value, fetch)
-	step(t, err)
-	if err := vm.Execute(); err != nil {
-		t.Fatal(err)
 	}
 }

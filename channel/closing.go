@@ -190,9 +190,14 @@ func (t *turn) receiveClosing(m *lnwire.ClosingSigned) error {
 	return nil
 }
 
-// haggle answers a peer without fee_range: strictly between its fee and our last, until one accepts.
+// haggle answers a peer without fee_range: strictly between its fee and our last, until one accepts. The peer has to do
+// the same, so that it comes to an end.
 func (t *turn) haggle(fee int64, ours feeRange) error {
-	last := t.lastFee
+	last, heard := t.lastFee, t.lastHeard
+	if last >= 0 && heard >= 0 && (fee <= min(last, heard) || fee >= max(last, heard)) {
+		return violation(boltClosing, "fee_satoshis %d not between %d and %d", fee, last, heard)
+	}
+	t.lastHeard = fee
 	if last < 0 {
 		t.propose(ours.low, ours, nil)
 		return nil

@@ -66,7 +66,7 @@ func (s *State) Encode() []byte {
 // Origin. The Output asks for every watch and publish that is still needed.
 func Restore(core []byte, bodies []HTLC) (*State, Output, error) {
 	c := &cursor{b: core}
-	s := &State{opening: openFunded, lastFee: -1}
+	s := &State{opening: openFunded, lastFee: -1, lastHeard: -1}
 	index, err := bodiesOf(bodies)
 	if err != nil {
 		return nil, Output{}, fmt.Errorf("channel: %w", err)

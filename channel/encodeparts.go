@@ -112,6 +112,9 @@ func (c *cursor) htlc(index map[BodyKey]*HTLC, offered bool) htlc {
 	}
 	index[k] = nil
 	h.add, h.remove = Stage(c.uint8()), Stage(c.uint8())
+	if !offered {
+		h.tooMuchDust = c.bool()
+	}
 	h.outcome = c.outcome()
 	if h.add < Signed || h.add > Irrevocable || h.remove == Proposed || h.remove >= Irrevocable {
 		c.fail("htlc %d at stage %d, removal %d", h.Key.HTLC, h.add, h.remove)
@@ -167,6 +170,7 @@ func (w *encoder) received(hs []htlc, next uint64) {
 		w.uint64(h.Key.HTLC)
 		w.uint8(uint8(h.add))
 		w.uint8(uint8(remove))
+		w.bools(h.tooMuchDust)
 		w.b = appendOutcome(w.b, h.outcome)
 	}
 	w.uint64(next)
@@ -176,7 +180,7 @@ func (c *cursor) received(index map[BodyKey]*HTLC) []htlc {
 	hs := c.htlcs()
 	for i := range hs {
 		h := c.htlc(index, false)
-		if h.outcome == nil && h.remove != 0 || h.outcome != nil && h.add != Irrevocable {
+		if h.outcome == nil && h.remove != 0 || (h.outcome != nil || h.tooMuchDust) && h.add != Irrevocable {
 			c.fail("received htlc %d: outcome does not fit its stage", h.Key.HTLC)
 		}
 		hs[i] = h

@@ -165,3 +165,9 @@ func (s *State) AddsOfPeer() (int, lnwire.MilliSatoshi) {
 
 // NextID is the id of the peer's next HTLC.
 func (s *State) NextID() uint64 { return s.nextReceived }
+
+// Newest is our newest commitment with the peer's signatures of its HTLC transactions.
+func (s *State) Newest(c Crypto) (*commitment.Commitment, []lnwire.Sig, error) {
+	cm, err := s.buildLocal(c, viewLocal, s.localNumber)
+	return cm, s.localHTLCSigs, err
+}

@@ -126,7 +126,7 @@ func (t *turn) receiveFundingSigned(m *lnwire.FundingSigned) error {
 func (t *turn) funded() {
 	t.opening = openFunded
 	t.established = true
-	t.lastFee = -1
+	t.lastFee, t.lastHeard = -1, -1
 	t.dirty = true
 	t.out.Chain = append(t.out.Chain, t.watches()...)
 }

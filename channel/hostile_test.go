@@ -24,3 +24,43 @@ func TestFeesWithoutRevoke(t *testing.T) {
 		t.Fatalf("%d fee rates\n%v", n, bob.State)
 	}
 }
+
+// TestTooMuchDust: HTLCs that exceed max_dust_htlc_exposure_msat are said to be so when they are committed, and after a
+// restart still are, even when those beside them have gone.
+func TestTooMuchDust(t *testing.T) {
+	p, err := channeltest.Open(channeltest.Options{Toy: true, Push: 400_000_000, Params: func(side int, p *channel.Params) {
+		if side == 1 {
+			p.MaxDustExposure = 500_000
+		}
+	}})
+	step(t, err)
+	bob := p.Sides[1]
+	add := func(n uint64, amount lnwire.MilliSatoshi) {
+		t.Helper()
+		step(t, p.Do(0, channel.Add{HTLC: channeltest.HTLC(n, amount, 700)}))
+		step(t, p.DeliverAll())
+	}
+	add(0, 300_000)    // below the limit
+	add(1, 10_000_000) // no dust
+	add(2, 200_001)    // one msat too much
+	add(3, 20_000_000) // no dust
+	add(4, 1)          // still too much
+	told := map[uint64]bool{}
+	for _, n := range bob.Notices {
+		if c, ok := n.(channel.Committed); ok {
+			told[c.HTLC.Key.HTLC] = c.TooMuchDust
+		}
+	}
+	step(t, p.Do(1, channel.Settle{HTLC: 0, Outcome: channel.Fail{}}))
+	step(t, p.DeliverAll())
+	step(t, p.Crash(1))
+	want := map[uint64]bool{1: false, 2: true, 3: false, 4: true}
+	if len(bob.State.Received()) != len(want) || told[0] {
+		t.Fatal(bob.State, told)
+	}
+	for _, h := range bob.State.Received() {
+		if id := h.HTLC.Key.HTLC; h.TooMuchDust != want[id] || told[id] != want[id] {
+			t.Errorf("htlc %d: told %v, after the restart %v, expected %v", id, told[id], h.TooMuchDust, want[id])
+		}
+	}
+}

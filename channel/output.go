@@ -42,7 +42,7 @@ type RevokedRow struct {
 type Notice interface{ notice() }
 
 // Committed says that the addition of an HTLC the peer offered is irrevocably committed (stage 5). Sent once per
-// life of the process; after a restart forward.Rebuild finds it in the rows instead.
+// life of the process; after a restart State.Received has it instead.
 type Committed struct {
 	HTLC HTLC
 	// TooMuchDust: it exceeds max_dust_htlc_exposure_msat and is to be failed (BOLT 2 "Bounding exposure to trimmed

@@ -18,7 +18,7 @@ func (t *turn) connect(ev Connected) error {
 	}
 	t.connected, t.established = true, false
 	t.features = append([]byte(nil), ev.Features...)
-	t.lastFee = -1
+	t.lastFee, t.lastHeard = -1, -1
 	if !t.Durable() {
 		return nil
 	}
@@ -47,7 +47,7 @@ func (t *turn) connect(ev Connected) error {
 func (t *turn) disconnect() {
 	t.connected, t.established = false, false
 	t.features = nil
-	t.lastFee = -1
+	t.lastFee, t.lastHeard = -1, -1
 	if t.Durable() {
 		t.forget()
 		return

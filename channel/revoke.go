@@ -43,7 +43,12 @@ func (t *turn) receiveRevoke(m *lnwire.RevokeAndAck) error {
 	if row, ok := t.revokedRow(); ok {
 		t.out.Save.Revoked = append(t.out.Save.Revoked, row)
 	}
-	committed := bodies(t.received, CrossSigned)
+	var committed []*htlc
+	for i := range t.received {
+		if t.received[i].add == CrossSigned {
+			committed = append(committed, &t.received[i])
+		}
+	}
 	t.lift(receiveRevoke)
 	t.awaiting = false
 	t.remotePrev = commitment.PubKey{}
@@ -52,7 +57,8 @@ func (t *turn) receiveRevoke(m *lnwire.RevokeAndAck) error {
 	t.signedRefs = 0
 	t.dirty = true
 	for _, h := range committed {
-		t.notice(Committed{HTLC: h, TooMuchDust: t.tooMuchDust(&h)})
+		h.tooMuchDust = t.tooMuchDust(h.HTLC)
+		t.notice(Committed{HTLC: *h.HTLC, TooMuchDust: h.tooMuchDust})
 	}
 	t.collect()
 	return nil

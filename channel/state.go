@@ -139,6 +139,8 @@ type htlc struct {
 	preimage *[32]byte
 	// resolved: of one we offered, Resolved has been sent out for good. Implied by preimage.
 	resolved bool
+	// tooMuchDust: of one the peer offered, it was found so when its addition became irrevocable.
+	tooMuchDust bool
 }
 
 // fee is a fee rate and how far its update_fee has come. The first of State.fees is always Irrevocable.
@@ -219,6 +221,7 @@ type State struct {
 	connected, established bool
 	features               []byte // of the peer's init, raw
 	lastFee                int64  // closing_signed: what we proposed last, -1: nothing yet
+	lastHeard              int64  // and what the peer did, without a fee_range
 	lastRange              feeRange
 	rates                  chain.FeeRates
 	shown                  shown
@@ -298,6 +301,8 @@ type LiveHTLC struct {
 	Stage    Stage   // of its addition
 	Removing bool    // its removal has been sent or received
 	Outcome  Outcome // as far as it is known, nil
+	// TooMuchDust, of one the peer offered: as in Committed, also after a restart.
+	TooMuchDust bool
 }
 
 // Offered are the HTLCs we offered, by id.
@@ -313,7 +318,7 @@ func live(hs []htlc) []LiveHTLC {
 		if o == nil && h.preimage != nil {
 			o = Fulfill{Preimage: *h.preimage}
 		}
-		out[i] = LiveHTLC{HTLC: h.HTLC, Stage: h.add, Removing: h.remove != 0, Outcome: o}
+		out[i] = LiveHTLC{HTLC: h.HTLC, Stage: h.add, Removing: h.remove != 0, Outcome: o, TooMuchDust: h.tooMuchDust}
 	}
 	return out
 }
