@@ -71,7 +71,7 @@ func (t *turn) disconnected(height uint32) {
 	}
 	// The peer's transaction may or may not come back. Ours is put up against it, unless it would be punished or has
 	// no chance: while nothing is confirmed, both are possible.
-	t.spend, t.closing = nil, nil
+	t.spend, t.closing, t.spent = nil, nil, nil
 	if !t.stale {
 		t.publish = true
 	}
@@ -105,10 +105,7 @@ func (t *turn) fundingSpent(f chain.Spent) {
 	if t.spend != nil && t.spend.height == f.Height && t.closing.txid == txid {
 		return
 	}
-	if t.spend == nil || t.closing.txid != txid {
-		t.spent = nil
-	}
-	t.spend, t.out.Changed = &spend{tx: f.By, height: f.Height}, true
+	t.spend, t.spent, t.out.Changed = &spend{tx: f.By, height: f.Height}, nil, true
 	t.identifySpend()
 	switch t.closing.owner {
 	case Unknown:

@@ -39,7 +39,8 @@ func (t *turn) publishCommitment() {
 		sig := t.c.Sign([]commitment.SignJob{{Key: commitment.KeyFunding, Digest: cm.Digest(script)}})[0]
 		b.made = cm.Signed(script, sig, cm.of.Sig)
 	}
-	t.request(b.made, t.stake(&t.live[0]).deadline)
+	stake, _ := t.stake(&t.live[0])
+	t.request(b.made, stake.deadline)
 }
 
 // child is the wish for a child that pulls an unconfirmed commitment: ours if we publish it, the peer's if it was seen.
@@ -55,7 +56,10 @@ func (s *State) child(l *live) (wish, bool) {
 	how := commitment.SpendAnchor(s.p.Local.Funding, l.OutPoint(anchor))
 	own := int64(len(l.HTLCs))*commitment.HTLCOutputWeight + commitment.CommitmentWeight
 	weight := commitment.TxWeight([]int64{how.Weight}) + coinWeight
-	c := s.stake(l)
+	c, pressing := s.stake(l)
+	if l.owner == Remote && !pressing {
+		return wish{}, false // let the peer pay
+	}
 	fee := c.fee(s.height, own+weight, s.rates) - l.Fee // of the whole, less what the commitment pays itself
 	if fee < relay(s.rates, weight) {
 		return wish{}, false
@@ -90,9 +94,9 @@ func (w *wish) sign(how *commitment.Spend) {
 }
 
 // stake is what depends on a commitment's being confirmed, and until when: HTLCs we offered must be taken back in time, those
-// with a preimage claimed. Without any it is only our balance, which can wait.
-func (s *State) stake(l *live) curve {
-	c := curve{start: s.start, deadline: s.start + sweepWindow}
+// with a preimage claimed. Without any it is only our balance, which is not pressing.
+func (s *State) stake(l *live) (c curve, pressing bool) {
+	c = curve{start: s.start, deadline: s.start + sweepWindow}
 	before := func(height uint32, amount lnwire.MilliSatoshi) {
 		c.value += int64(amount / 1000)
 		c.deadline = min(c.deadline, height)
@@ -106,16 +110,12 @@ func (s *State) stake(l *live) curve {
 			before(h.Expiry-min(h.Expiry, deep), h.Amount)
 		}
 	}
-	if balance := l.ToOwner; c.value == 0 {
-		if l.owner != Local {
-			balance = l.ToOther
-		}
-		if balance >= 0 {
-			c.value = l.Tx.TxOut[balance].Value
-		}
+	pressing = c.value > 0
+	if !pressing && l.owner == Local && l.ToOwner >= 0 {
+		c.value = l.Tx.TxOut[l.ToOwner].Value
 	}
 	c.deadline = max(c.deadline, c.start)
-	return c
+	return c, pressing
 }
 
 // htlcBump is the wish for the fee of an HTLC transaction.
@@ -158,7 +158,7 @@ func (t *turn) bump(w wish) {
 	if b.fee != 0 && w.fee < b.fee+relay(t.rates, w.weight) {
 		return
 	}
-	if b.asked == w.fee && !t.again {
+	if b.asked == w.fee && (b.funded != nil || !t.again) {
 		return
 	}
 	b.asked = w.fee

@@ -186,8 +186,8 @@ func (c *cursor) spent(s *State) {
 		for range c.count(secondSize) {
 			f.second = append(f.second, second{c.uint32(), c.sat()})
 		}
-		if f.height == 0 || i > 0 && compareOut(s.spent[i-1].out, f.out) >= 0 {
-			c.fail("spent output %d out of order, or at height 0", i)
+		if f.height == 0 || i > 0 && compareOut(s.spent[i-1].out, f.out) >= 0 || s.spend != nil && f.height < s.spend.height {
+			c.fail("spent output %d out of order, or at height %d", i, f.height)
 		}
 		if c.err != nil {
 			return
@@ -353,6 +353,11 @@ func (c *cursor) tx(out wire.OutPoint) *wire.MsgTx {
 	}
 	if !spends(tx, out) {
 		c.fail("transaction does not spend %v", out)
+	}
+	for i, o := range tx.TxOut {
+		if o.Value < 0 || o.Value > maxMoney {
+			c.fail("output %d of %d sat", i, o.Value)
+		}
 	}
 	return tx
 }

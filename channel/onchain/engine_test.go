@@ -47,6 +47,8 @@ type node struct {
 	outs      []Output
 	warned    string
 	done      bool
+
+	say func(format string, args ...any) // for scripts: what is done for the first time
 }
 
 var testRates = chain.FeeRates{Floor: 253, Slow: 253, Normal: 500, Urgent: 1000}
@@ -145,6 +147,9 @@ func (nd *node) checkResolved(s *State, r Resolved) {
 func (nd *node) perform(out Output) {
 	nd.t.Helper()
 	nd.outs = append(nd.outs, out)
+	if nd.say != nil {
+		nd.describe(out)
+	}
 	nd.done = nd.done || out.Done
 	if out.Warn != "" {
 		nd.warned = out.Warn
@@ -174,6 +179,68 @@ func (nd *node) perform(out Output) {
 			nd.fund(b)
 		}
 	}
+}
+
+// describe says what an Output has that none before it had.
+func (nd *node) describe(out Output) {
+	for _, r := range out.Chain {
+		if p, ok := r.(chain.Publish); ok && nd.published[p.Tx.TxHash()] == nil {
+			nd.say("publish %s", nd.txText(p))
+		}
+	}
+	for _, b := range out.Bumps {
+		text := fmt.Sprintf("bump %s rate=%d", nd.nameOf(b.Out), b.Rate)
+		if b.Extra > 0 {
+			text += fmt.Sprintf(" extra=%d", b.Extra)
+		}
+		nd.say("%s max=%d deadline=%d", text, b.MaxFee, b.Deadline)
+	}
+	for _, number := range out.Need {
+		nd.say("need the HTLCs of %d", number)
+	}
+	for _, r := range out.Resolved {
+		nd.say("resolved offered %d %s", r.HTLC, map[bool]string{true: "failed", false: "fulfilled"}[r.Preimage == nil])
+	}
+	for _, e := range out.Ended {
+		nd.say("ended received %d %s", e.HTLC, map[bool]string{true: "claimed", false: "not claimed"}[e.Claimed])
+	}
+	if out.Warn != "" {
+		nd.say("warn %s", out.Warn)
+	}
+	if out.Done && !nd.done {
+		nd.say("done")
+	}
+}
+
+func (nd *node) txText(p chain.Publish) string {
+	out := p.Tx.TxIn[0].PreviousOutPoint
+	name := nd.nameOf(out)
+	b := *nd.s.bidOf(out)
+	if b.fee > 0 {
+		name += fmt.Sprintf(" fee=%d", b.fee)
+	}
+	return fmt.Sprintf("%s deadline=%d", name, p.Deadline)
+}
+
+// nameOf says which output of the channel this is.
+func (nd *node) nameOf(out wire.OutPoint) string {
+	if out == nd.w.p.Funding {
+		return "our commitment"
+	}
+	if nd.s.spend == nil {
+		for in, cm := range nd.w.commits {
+			if cm.TxID == out.Hash {
+				return "child of " + commitName(in)
+			}
+		}
+	} else {
+		for _, o := range nd.s.outputs() {
+			if o.out == out {
+				return o.name(nd.s.closing)
+			}
+		}
+	}
+	return "unknown"
 }
 
 func (nd *node) publish(p chain.Publish) {
