@@ -258,9 +258,18 @@ func (n *Node) Pay(text string, amount lnwire.MilliSatoshi, parts int) (uint64, 
 	if err != nil {
 		return 0, err
 	}
-	done := make(chan error, 1)
 	n.queue.reserve()
-	n.thinkWith(&turn{done: []chan<- error{done}}, []forward.Event{*pay})
+	n.brain.mu.Lock()
+	out := n.brain.forward.Handle(*pay)
+	for _, x := range out.Notices {
+		if refused, ok := x.(forward.PayRefused); ok { // then that is all there is
+			n.brain.mu.Unlock()
+			return 0, refused.Err
+		}
+	}
+	done := make(chan error, 1)
+	n.carryOut(&turn{done: []chan<- error{done}}, out)
+	n.brain.mu.Unlock()
 	return id, <-done
 }
 
