@@ -222,6 +222,9 @@ func (w *World) heard(n *node, t *turn, ev forward.Event) {
 	if p.hold == holdByMessage && (p.cancelled || p.waived || w.now >= p.ackUntil || n.height() >= p.ackDeadline) {
 		return // the request has ended, or will have, before the HTLC came
 	}
+	if p.hold == holdByMessage && len(p.parts) > 1 && !p.armed() {
+		return // another part has run out and taken the request with it: one without a TLV cannot be known for a part of it
+	}
 	part.mustHold = true
 	t.lost = append(t.lost, func() { part.mustHold = false })
 }
@@ -353,7 +356,7 @@ func (w *World) held(n *node) {
 		}
 		p, part := w.partOf(h.HTLC)
 		bound := l.Limit
-		if n == p.lsp() && p.hold != holdNot {
+		if n == p.lsp() && part.mustHold {
 			bound = p.deadline(part)
 		}
 		w.must(invDeadline, n.height() < bound, "%s: HTLC %v is %s at height %d, its deadline was %d", n.name, l.Key, l.State, n.height(), bound)

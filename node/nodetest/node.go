@@ -162,7 +162,7 @@ func (n *node) turn(in *inbox, batch []posted) {
 	n.w.turned(n, in, prev, t, out)
 	n.traceTurn(in, out)
 	var heard []forward.Event
-	for _, x := range out.Notices {
+	for _, x := range forward.InOrder(out.Notices) {
 		heard = append(heard, n.hears(in, x)...)
 	}
 	heard = append(heard, n.w.bug.wronglyHeard(n, in, batch)...)
@@ -336,6 +336,11 @@ func (n *node) facts(facts []chain.Fact) {
 
 // follow has the node see the blocks up to seen.
 func (n *node) follow() {
+	defer func(before uint32) {
+		if h := n.height(); h != before {
+			n.w.trace("  %s is at height %d", n.name, h)
+		}
+	}(n.height())
 	for {
 		height, hash := n.tracker.Tip()
 		b, ok := n.w.chain.block(height)
@@ -354,7 +359,6 @@ func (n *node) follow() {
 		n.put(&turn{tip: next.Height})
 		n.facts(facts)
 		n.think(forward.Block{Height: next.Height})
-		n.w.trace("  %s sees block %d", n.name, next.Height)
 	}
 	for _, id := range sortedHashes(n.publishing) {
 		n.w.chain.publish(n.publishing[id])

@@ -3,7 +3,6 @@ package nodetest
 import (
 	"flag"
 	"fmt"
-	"math/rand/v2"
 	"runtime"
 	"sync"
 	"testing"
@@ -15,16 +14,6 @@ var (
 	flagSeed  = flag.Int64("seed", -1, "the only run of TestSimulation")
 	flagSteps = flag.Int("steps", 100, "bytes of a run")
 )
-
-// schedule is the run of a seed.
-func schedule(seed int64, steps int) []byte {
-	r := rand.New(rand.NewPCG(uint64(seed), 1))
-	b := make([]byte, 1+steps)
-	for i := range b {
-		b[i] = byte(r.Uint32())
-	}
-	return b
-}
 
 // TestSimulation runs random schedules.
 func TestSimulation(t *testing.T) {
@@ -62,7 +51,7 @@ func search(first int64, n, steps int, bug Bug) (*Stats, int64, error) {
 				if stop {
 					break
 				}
-				if e := u.Run(schedule(seed, steps), bug); e != nil {
+				if e := u.Run(Schedule(seed, steps), bug); e != nil {
 					mu.Lock()
 					if failed < 0 || seed < failed {
 						failed, why = seed, e
@@ -88,7 +77,7 @@ func report(seed int64, err error) string {
 	if e != nil {
 		return e.Error()
 	}
-	s := Shrink(u, schedule(seed, *flagSteps), NoBug)
+	s := Shrink(u, Schedule(seed, *flagSteps), NoBug)
 	text, again := u.Explain(s, NoBug)
 	return fmt.Sprintf("seed %d: %v\n\nshrunk to %d bytes %x:\n%s\n%v", seed, err, len(s), s, text, again)
 }

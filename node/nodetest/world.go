@@ -155,7 +155,7 @@ func (u *Universe) open(w *World, e *edge, nodes [2]int, name string) (*opening,
 		p := channel.Params{
 			ID: channel.ID(e.index + 1), Local: w.nodes[n].id, Remote: w.nodes[nodes[1-side]].id, Opener: side == 0,
 			BasePoints: o.crypto[side].BasePoints(), Alias: lnwire.NewShortChanIDFromInt(uint64(16_000_000+e.index)<<40 | uint64(side)),
-			ShutdownScript: script(n), TempID: [32]byte{byte(e.index + 1)}, MinDepth: 1, Height: startHeight,
+			ShutdownScript: script(n), TempID: [32]byte{byte(e.index + 1)}, MinDepth: 1, Announce: true, Height: startHeight,
 		}
 		o.states[side] = channel.New(p)
 	}
