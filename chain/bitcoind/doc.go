@@ -15,8 +15,8 @@
 // invalidateblock is how reorganisations are made) a chain with less work than the one seen before: that is a
 // bitcoind that indexes anew or was restored from an old copy, and to follow it would void facts that are still true.
 //
-// Needed of bitcoind: version 24 or newer (25 for packages), an RPC user that may call anything used here, no wallet, no index. A
-// pruned one works as long as it keeps every block since this node was last there, and since its oldest channel was
-// announced. With -txindex, a transaction that was confirmed while this node was down, all its outputs spent, is recognised by
-// Publish; without, that is reported as chain.ErrMissingInputs.
+// Needed of bitcoind: version 24 or newer (packages go one by one before 26), an RPC user that may call anything used here, no wallet,
+// no index. A pruned one must keep every block since this node was last there; announced channels of others that were funded in
+// deleted blocks cannot be verified. With -txindex, a transaction that was confirmed while this node was down, all its outputs spent, is
+// recognised by Publish; without, that is reported as chain.ErrMissingInputs.
 package bitcoind
