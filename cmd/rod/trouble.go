@@ -249,6 +249,9 @@ func (s *stage) payThrough() (err error) {
 		if len(pick(log, node.HoldHolding, "hash", s.hash())) > 0 {
 			return false, fail("passed", "LSP_a holds the HTLC that it should let pass")
 		}
+		if len(pick(log, node.HTLCFailed)) > 0 {
+			return false, fail("passed", "LSP_a fails the HTLC that it should let pass")
+		}
 		return len(pick(log, node.HTLCForwarded)) > 0, nil
 	})
 	if err != nil {
