@@ -2,7 +2,7 @@ package nodetest
 
 import (
 	"fmt"
-	"math"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -58,7 +58,7 @@ func (w *World) act(b byte) {
 			again = false
 			for _, n := range w.nodes {
 				again = n.runAll() || again
-				n.commit(math.MaxInt)
+				n.commit(all)
 			}
 		}
 	}
@@ -109,14 +109,14 @@ func (w *World) actCommitOne(arg int) string {
 }
 
 func (w *World) actCommit(arg int) string {
-	w.pick(arg).commit(math.MaxInt)
+	w.pick(arg).commit(all)
 	return ""
 }
 
 // actFlow lets things go for a while: everywhere to the end, or a few rounds.
 func (w *World) actFlow(arg int) string {
 	if arg < 4 {
-		w.flow(math.MaxInt)
+		w.flow(all)
 		return "to the end"
 	}
 	w.flow(1 + arg%5)
@@ -132,7 +132,7 @@ func (w *World) flow(rounds int) (moved bool) {
 		again := false
 		for _, n := range w.nodes {
 			again = n.runAll() || len(n.queue) > 0 || again
-			n.commit(math.MaxInt)
+			n.commit(all)
 		}
 		w.goAhead()
 		for _, l := range w.links {
@@ -242,6 +242,9 @@ func (w *World) actTick(arg int) string {
 
 func (w *World) tick(seconds int64) {
 	w.now += seconds
+	if w.bug == BugTicksUnheard {
+		return
+	}
 	for _, n := range w.nodes {
 		n.think(forward.Tick{Now: w.now})
 	}
@@ -414,7 +417,7 @@ func (w *World) finish() {
 			w.connect(l)
 		}
 		w.seeAll()
-		w.flow(math.MaxInt)
+		w.flow(all)
 		w.look()
 		if w.leftovers() == "" || w.onChain {
 			break
@@ -471,7 +474,7 @@ func (u *Universe) run(schedule []byte, bug Bug, tell bool) (text string, err er
 		case Failure:
 			err = r
 		default:
-			err = Failure{fmt.Sprintf("panic: %v\n%s", r, stack())}
+			err = Failure{fmt.Sprintf("panic: %v\n%s", r, debug.Stack())}
 		}
 	}()
 	w.trace("topology %s, %+v", topologies[w.cfg.topology].nodes, w.cfg)
@@ -482,7 +485,7 @@ func (u *Universe) run(schedule []byte, bug Bug, tell bool) (text string, err er
 	for _, l := range w.links {
 		w.connect(l)
 	}
-	w.flow(math.MaxInt)
+	w.flow(all)
 	for _, b := range schedule[1:] {
 		w.act(b)
 		w.look()

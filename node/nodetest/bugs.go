@@ -1,29 +1,228 @@
 package nodetest
 
 import (
-	"runtime/debug"
+	"errors"
+	"math"
+	"slices"
 
 	"lightningrod/channel"
 	"lightningrod/node/forward"
+	"lightningrod/rod"
 )
 
-// Bug is a mistake put back on purpose, to see whether the simulator finds it.
+// Bug is a mistake put back on purpose: if the simulator does not find it, its silence about others is worth nothing. Each is one
+// the engine, recovery or the rod table could make, expressed in the simulator's own wiring, so that no production code
+// has a switch for it.
 type Bug uint8
 
+// The bugs. Bugs has what they are.
 const (
 	NoBug Bug = iota
 	BugReleaseBeforeDurable
+	BugUnsynced
+	BugOldConnection
 	BugClearForgotten
+	BugRowsApart
+	BugCommandsFirst
+	BugSettledLost
+	BugFailOnDisconnect
+	BugFailOnRemoval
+	BugOutcomeIsEnd
+	BugChildrenForgotten
+	BugReplayed
+	BugReleasedTwice
+	BugHeldForgotten
+	BugMemberLost
+	BugHashOnly
+	BugAnyPid
 	BugEarlyUnblockLost
+	BugBlocksUnheard
+	BugTicksUnheard
+	BugNoticeOrder
+	BugOnChainUnheard
+	BugInvoiceLost
+	BugPaymentLost
+	BugRefusedUnheard
+	endOfBugs
 )
 
-func (b Bug) wronglyHeard(n *node, in *inbox, batch []posted) []forward.Event { return nil }
-func (b Bug) apart() bool                                                     { return false }
-func (n *node) carryOutApart(t *turn, outs []forward.Output)                  {}
-func (b Bug) rows(rows []forward.Row) []forward.Row                           { return rows }
-func (b Bug) survey(n *node, d *forward.Durable)                              {}
-func (b Bug) started(n *node)                                                 {}
+// Bugs describes the bugs; ID is the one of the catalogue of known attacks, if it has one there.
+var Bugs = [endOfBugs]struct{ ID, Text string }{
+	NoBug:                   {"", "none"},
+	BugReleaseBeforeDurable: {"P7", "messages leave before their turn is on the disk"},
+	BugUnsynced:             {"P2", "a power cut takes back the last write that was thought durable"},
+	BugOldConnection:        {"", "messages computed for one connection leave on the next"},
+	BugClearForgotten:       {"", "the engine forgets to delete settled rows"},
+	BugRowsApart:            {"P7", "what forwarding remembers is written after what the channel forgets"},
+	BugCommandsFirst:        {"", "commands run before the rows of their decision are queued"},
+	BugSettledLost:          {"", "no settled rows: an outcome between two channels is memory"},
+	BugFailOnDisconnect:     {"A3", "an incoming HTLC is failed because the peer of its outgoing one is gone"},
+	BugFailOnRemoval:        {"H27", "an incoming HTLC is failed at update_fail_htlc, not when it is irrevocable"},
+	BugOutcomeIsEnd:         {"A1", "recovery takes an outgoing HTLC with an outcome for ended"},
+	BugChildrenForgotten:    {"H6", "recovery does not look for outgoing HTLCs"},
+	BugReplayed:             {"H6", "recovery offers every committed HTLC as if it were new"},
+	BugReleasedTwice:        {"H7", "a second unblock releases a second time"},
+	BugHeldForgotten:        {"H5", "requests to hold are memory"},
+	BugMemberLost:           {"H5", "which HTLCs are held is memory"},
+	BugHashOnly:             {"H13", "a release finds HTLCs by hash alone"},
+	BugAnyPid:               {"H8", "any pid releases"},
+	BugEarlyUnblockLost:     {"H10", "an unblock that comes before its HTLC is forgotten"},
+	BugBlocksUnheard:        {"H1", "forwarding does not hear of blocks"},
+	BugTicksUnheard:         {"H22", "forwarding does not hear the time"},
+	BugNoticeOrder:          {"H14", "an HTLC committed in the turn in which its channel goes on chain is forwarded"},
+	BugOnChainUnheard:       {"H14", "forwarding does not hear that a channel went on chain"},
+	BugInvoiceLost:          {"P7", "that an invoice is paid is memory"},
+	BugPaymentLost:          {"", "payments of ours are memory"},
+	BugRefusedUnheard:       {"", "an Add that was refused gets no answer"},
+}
 
-func stack() string { return string(debug.Stack()) }
+// rows are the rows of a decision that are written.
+func (b Bug) rows(rows []forward.Row) []forward.Row {
+	var drop []string
+	switch b {
+	case BugSettledLost:
+		drop = []string{forward.TableSettled}
+	case BugHeldForgotten:
+		drop = []string{rod.TableRequest, rod.TableMember}
+	case BugMemberLost:
+		drop = []string{rod.TableMember}
+	case BugInvoiceLost:
+		drop = []string{forward.TableInvoice}
+	case BugPaymentLost:
+		drop = []string{forward.TablePayment}
+	default:
+		return rows
+	}
+	return slices.DeleteFunc(slices.Clone(rows), func(r forward.Row) bool { return slices.Contains(drop, r.Table) })
+}
 
-var _ channel.ID
+// order is the order in which a turn's notices are heard.
+func (b Bug) order(notices []channel.Notice) []channel.Notice {
+	switch b {
+	case BugNoticeOrder:
+		return notices
+	case BugOnChainUnheard, BugRefusedUnheard:
+		notices = slices.DeleteFunc(slices.Clone(notices), func(x channel.Notice) bool {
+			switch x := x.(type) {
+			case channel.OnChain:
+				return b == BugOnChainUnheard
+			case channel.Refused:
+				_, forwarded := x.Origin.(channel.Forward)
+				return b == BugRefusedUnheard && forwarded
+			}
+			return false
+		})
+	}
+	return forward.InOrder(notices)
+}
+
+// misheard are events that forwarding hears although nothing of the kind has happened.
+func (b Bug) misheard(in *inbox, batch []posted) (evs []forward.Event) {
+	fail := func(k channel.Key, origin channel.Origin) {
+		if _, ok := origin.(channel.Forward); ok {
+			o := channel.Fail{Reason: []byte("gone")}
+			evs = append(evs, forward.Resolved{Resolved: channel.Resolved{Key: k, Origin: origin, Outcome: o}})
+		}
+	}
+	for _, p := range batch {
+		_, gone := p.ev.(channel.Disconnected)
+		for _, h := range in.state.Offered() {
+			_, failed := h.Outcome.(channel.Fail)
+			if b == BugFailOnDisconnect && gone || b == BugFailOnRemoval && failed {
+				fail(h.HTLC.Key, h.HTLC.Origin)
+			}
+		}
+	}
+	return evs
+}
+
+// carryOut queues a decision's rows and posts its commands, in the wrong way.
+func (b Bug) carryOut(n *node, t *turn, outs []forward.Output) bool {
+	var rows turn
+	for _, out := range outs {
+		rows.rows = append(rows.rows, out.Rows...)
+		rows.replies = append(rows.replies, out.Replies...)
+	}
+	switch b {
+	case BugRowsApart:
+		n.put(t)
+		n.put(&rows)
+		n.commands(outs)
+	case BugCommandsFirst:
+		n.commands(outs)
+		n.runAll()
+		t.rows, t.replies = append(t.rows, rows.rows...), rows.replies
+		n.put(t)
+	default:
+		return false
+	}
+	return true
+}
+
+// survey changes what recovery finds.
+func (b Bug) survey(n *node, d *forward.Durable) {
+	switch b {
+	case BugOutcomeIsEnd:
+		d.Outgoing = slices.DeleteFunc(d.Outgoing, func(h channel.HTLC) bool {
+			live := find(n.get(h.Key.Channel).state.Offered(), h.Key.HTLC)
+			return live.Outcome != nil
+		})
+	case BugChildrenForgotten:
+		d.Outgoing = slices.DeleteFunc(d.Outgoing, func(h channel.HTLC) bool { _, ok := h.Origin.(channel.Forward); return ok })
+	case BugReplayed:
+		d.Incoming = slices.DeleteFunc(d.Incoming, func(i forward.Incoming) bool { return i.Outcome == nil })
+	}
+}
+
+// started is after recovery.
+func (b Bug) started(n *node) {
+	if b != BugReplayed {
+		return
+	}
+	for _, in := range n.inboxes {
+		for _, h := range in.state.Received() {
+			if h.Stage == channel.Irrevocable && h.Outcome == nil {
+				n.think(forward.Hear(in.id, in.state.Peer(), channel.Committed{HTLC: *h.HTLC}, peel))
+			}
+		}
+	}
+}
+
+// unblock treats an unblock in the wrong way; right and armed are what it is.
+func (b Bug) unblock(p *payment, right, armed bool) bool {
+	lsp := p.lsp()
+	release := func(o *payment) {
+		lsp.think(forward.Rod{Event: rod.Unblock{Pid: o.pid, Next: o.payer.id}})
+	}
+	switch {
+	case b == BugAnyPid && !right:
+		before := lsp.forward.Rod().Requests()
+		release(p)
+		lsp.w.must(invPid, len(before) == 0 || p.unblocked || !armed, "a wrong pid has released")
+	case b == BugHashOnly && right && armed:
+		for _, o := range lsp.w.heldOnes() {
+			if o != p && o.hash == p.hash && o.lsp() == lsp {
+				release(o)
+			}
+		}
+		return false // and its own
+	case b == BugReleasedTwice && right && !armed:
+		for _, add := range lsp.adds {
+			if o, _ := lsp.w.partOf(&add.HTLC); o == p {
+				lsp.command(add)
+			}
+		}
+	case b == BugEarlyUnblockLost && right && armed && p.early():
+		p.unblocked = true
+	default:
+		return false
+	}
+	return true
+}
+
+// refusal is the answer to an Add nobody can take.
+func refusal(h channel.HTLC) forward.Event {
+	return forward.Refused{Refused: channel.Refused{Origin: h.Origin, HTLC: h, Err: errors.New("no such channel")}}
+}
+
+const all = math.MaxInt

@@ -98,7 +98,9 @@ func (c *Chain) mine() {
 	prev, _ := c.block(c.height())
 	h := c.height() + 1
 	b := chain.Block{Height: h, Hash: blockHash(h, c.forks), Prev: prev.Hash, Time: int64(h) * 600}
-	b.Txs = append([]*wire.MsgTx{{Version: 1}}, c.mempool...) // a coinbase, which nobody watches
+	if len(c.mempool) > 0 {
+		b.Txs = append([]*wire.MsgTx{{Version: 1}}, c.mempool...) // the first is the coinbase, which nobody watches
+	}
 	for _, tx := range c.mempool {
 		c.mined[tx.TxHash()] = h
 	}
@@ -112,7 +114,7 @@ func (c *Chain) reorg(depth int) {
 	c.forks++
 	var back []*wire.MsgTx
 	for _, b := range c.blocks[len(c.blocks)-depth:] {
-		for _, tx := range b.Txs[1:] {
+		for _, tx := range b.Txs[min(1, len(b.Txs)):] {
 			delete(c.mined, tx.TxHash())
 			back = append(back, tx)
 		}

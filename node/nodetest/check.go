@@ -22,6 +22,7 @@ const (
 	invFulfill      = "an outgoing HTLC's preimage reaches its incoming one"
 	invHeld         = "I1: nothing is offered downstream while it is held"
 	invDeadline     = "I6: no hold outlives its deadline, nothing is released after it"
+	invReleased     = "an unblock is not lost, however early it comes"
 	invPid          = "I7: an unblock that is wrong, or comes twice, changes nothing"
 	invDurable      = "after any crash the disk's prefix can be restored and re-established"
 	invQuiet        = "honest nodes give each other no error, warning or unexpected close"
@@ -30,7 +31,7 @@ const (
 	invMoney        = "at the end everybody has what the outcomes say, to the msat"
 )
 
-var invariants = []string{invConservation, invOneChild, invParent, invFail, invFulfill, invHeld, invDeadline, invPid,
+var invariants = []string{invConservation, invOneChild, invParent, invFail, invFulfill, invHeld, invDeadline, invReleased, invPid,
 	invDurable, invQuiet, invEnd, invOutcome, invMoney}
 
 // Stats are counts over runs.
@@ -358,6 +359,9 @@ func (w *World) held(n *node) {
 		bound := l.Limit
 		if n == p.lsp() && part.mustHold {
 			bound = p.deadline(part)
+		}
+		if l.State == "held" && n == p.lsp() && part.mustHold && len(p.parts) == 1 {
+			w.must(invReleased, !p.unblocked, "%s: HTLC %v is held, payment %d was unblocked", n.name, l.Key, p.index)
 		}
 		w.must(invDeadline, n.height() < bound, "%s: HTLC %v is %s at height %d, its deadline was %d", n.name, l.Key, l.State, n.height(), bound)
 	}

@@ -1,7 +1,6 @@
 package nodetest
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -34,6 +33,9 @@ type node struct {
 	forward    *forward.Forwarder
 	tracker    *chain.Tracker
 	publishing map[chainhash.Hash]*wire.MsgTx
+
+	before disk          // BugUnsynced: the disk before the last write
+	adds   []forward.Add // BugReleasedTwice
 }
 
 // place is a channel from one side.
@@ -162,10 +164,10 @@ func (n *node) turn(in *inbox, batch []posted) {
 	n.w.turned(n, in, prev, t, out)
 	n.traceTurn(in, out)
 	var heard []forward.Event
-	for _, x := range forward.InOrder(out.Notices) {
+	for _, x := range n.w.bug.order(out.Notices) {
 		heard = append(heard, n.hears(in, x)...)
 	}
-	heard = append(heard, n.w.bug.wronglyHeard(n, in, batch)...)
+	heard = append(heard, n.w.bug.misheard(in, batch)...)
 	n.thinkWith(t, heard)
 	if out.Save.Delete {
 		n.inboxes = slices.DeleteFunc(n.inboxes, func(o *inbox) bool { return o == in })
@@ -203,8 +205,7 @@ func (n *node) thinkWith(t *turn, evs []forward.Event) {
 
 // carryOut queues the turn with what must be durable, and then posts the commands.
 func (n *node) carryOut(t *turn, outs ...forward.Output) {
-	if n.w.bug.apart() {
-		n.carryOutApart(t, outs)
+	if n.w.bug.carryOut(n, t, outs) {
 		return
 	}
 	for _, out := range outs {
@@ -212,10 +213,10 @@ func (n *node) carryOut(t *turn, outs ...forward.Output) {
 		t.replies = append(t.replies, out.Replies...)
 	}
 	n.put(t)
-	n.commands(t, outs)
+	n.commands(outs)
 }
 
-func (n *node) commands(t *turn, outs []forward.Output) {
+func (n *node) commands(outs []forward.Output) {
 	for _, out := range outs {
 		for _, c := range out.Commands {
 			n.command(c)
@@ -236,8 +237,11 @@ func (n *node) command(c forward.Command) {
 		n.w.adding(n, c)
 		in := n.get(c.Channel)
 		if in == nil {
-			n.think(forward.Refused{Refused: channel.Refused{Origin: c.HTLC.Origin, HTLC: c.HTLC, Err: errors.New("no such channel")}})
+			n.think(refusal(c.HTLC))
 			return
+		}
+		if n.w.bug == BugReleasedTwice {
+			n.adds = append(n.adds, c)
 		}
 		n.post(in, posted{ev: channel.Add{HTLC: c.HTLC}})
 	case forward.Settle:
@@ -265,6 +269,9 @@ func (n *node) settle(k channel.Key, o channel.Outcome, clear []forward.Row) {
 func (n *node) commit(turns int) {
 	turns = min(turns, len(n.queue))
 	for range turns {
+		if n.w.bug == BugUnsynced {
+			n.before = n.disk.clone()
+		}
 		t := n.queue[0]
 		n.queue = n.queue[1:]
 		n.write(t)
@@ -288,7 +295,7 @@ func (n *node) write(t *turn) {
 func (n *node) release(t *turn) {
 	for _, s := range t.sends {
 		l := s.edge.link
-		if l.conn == 0 || l.conn != s.conn {
+		if l.conn == 0 || l.conn != s.conn && n.w.bug != BugOldConnection {
 			continue // channel_reestablish sends it again
 		}
 		for _, m := range s.msgs {
@@ -358,7 +365,9 @@ func (n *node) follow() {
 		}
 		n.put(&turn{tip: next.Height})
 		n.facts(facts)
-		n.think(forward.Block{Height: next.Height})
+		if n.w.bug != BugBlocksUnheard {
+			n.think(forward.Block{Height: next.Height})
+		}
 	}
 	for _, id := range sortedHashes(n.publishing) {
 		n.w.chain.publish(n.publishing[id])
@@ -387,6 +396,9 @@ func (n *node) crash(keep int) {
 		}
 	}
 	n.w.trace("  %s crashed, %d turns lost", n.name, len(n.queue)-keep)
+	if n.w.bug == BugUnsynced && n.before.cores != nil && keep == 0 {
+		n.disk = n.before.clone()
+	}
 	n.queue = nil
 	for _, l := range n.w.links {
 		if l.nodes[0] == n.index || l.nodes[1] == n.index {

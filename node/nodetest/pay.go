@@ -282,11 +282,12 @@ func (p *payment) unblock(right bool) {
 		pid = nameBytes("wrong pid", uint64(p.tries))
 	}
 	ev := forward.Rod{Event: rod.Unblock{Pid: pid, Next: next}}
-	if !right || !p.armed() {
-		lsp.unmoved(ev)
+	armed := p.armed()
+	if lsp.w.bug.unblock(p, right, armed) {
 		return
 	}
-	if lsp.w.bug == BugEarlyUnblockLost && p.early() {
+	if !right || !armed {
+		lsp.unmoved(ev)
 		return
 	}
 	t := &turn{}

@@ -81,3 +81,18 @@ func report(seed int64, err error) string {
 	text, again := u.Explain(s, NoBug)
 	return fmt.Sprintf("seed %d: %v\n\nshrunk to %d bytes %x:\n%s\n%v", seed, err, len(s), s, text, again)
 }
+
+var flagBugSeeds = flag.Int("bugseeds", 3000, "seeds in which TestBugs has to find a bug")
+
+// TestBugs puts bugs back, one at a time, and tells how many seeds it takes to find them.
+func TestBugs(t *testing.T) {
+	for b := NoBug + 1; b < endOfBugs; b++ {
+		begin := time.Now()
+		_, seed, err := search(1, *flagBugSeeds, *flagSteps, b)
+		if err == nil {
+			t.Errorf("%-4s %-78s not found in %d seeds", Bugs[b].ID, Bugs[b].Text, *flagBugSeeds)
+			continue
+		}
+		t.Logf("%-4s %-78s seed %4d  %4.1f s  %s", Bugs[b].ID, Bugs[b].Text, seed, time.Since(begin).Seconds(), kindOf(err))
+	}
+}
