@@ -133,12 +133,23 @@ func (d *chainDesk) step(ctx context.Context) error {
 	if err := d.follow(ctx); err != nil {
 		return err
 	}
-	if s, ok := d.backend.(interface{ Stale() bool }); ok && s.Stale() != d.stale {
-		d.stale = !d.stale
-		d.node.log.Warn("the chain backend's tip", "stale", d.stale)
-		d.node.think(forward.Stale{Stale: d.stale})
-	}
+	d.judgeTip()
 	return d.watchMempool()
+}
+
+// judgeTip tells the forwarder whether the backend's tip can be relied on, as far as the backend knows.
+func (d *chainDesk) judgeTip() {
+	s, ok := d.backend.(interface{ Stale() error })
+	if !ok {
+		return
+	}
+	why := s.Stale()
+	if (why != nil) == d.stale {
+		return
+	}
+	d.stale = why != nil
+	d.node.log.Warn("the chain backend's tip", "stale", d.stale, "reason", why)
+	d.node.think(forward.Stale{Stale: d.stale})
 }
 
 // take registers one request. For a watch, blocks from Since on are looked through again for this owner.
@@ -191,11 +202,13 @@ func (d *chainDesk) follow(ctx context.Context) error {
 	for ctx.Err() == nil {
 		height, hash := d.tracker.Tip()
 		best, bestHash := d.backend.Tip()
-		if height == best && (height == 0 || hash == bestHash) {
+		// A zero hash says that only the height is known: what comes next tells whether it fits.
+		unknown := hash == chainhash.Hash{}
+		if height == best && (unknown || hash == bestHash) {
 			break
 		}
 		onBest := height <= best
-		if onBest && height > 0 {
+		if onBest && !unknown {
 			b, err := d.backend.Block(height)
 			if err != nil {
 				return fmt.Errorf("block %d: %w", height, err)

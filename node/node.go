@@ -163,6 +163,9 @@ func (n *Node) tick(ctx context.Context) {
 		case <-t.C:
 		}
 		now := n.cfg.Now()
+		if now.Unix()%10 == 0 {
+			poke(n.chainDesk.wake) // a backend that is silent may be dead
+		}
 		n.think(forward.Tick{Now: now.Unix()})
 		n.clientTick(now.Unix())
 		n.gossip.tick(now)
