@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"lightningrod/channel"
 	"lightningrod/channel/commitment"
@@ -77,10 +78,60 @@ func (k *keyring) secret(n channel.ID, purpose string) (out [32]byte) {
 	return out
 }
 
-// signer is a channel's Crypto: its private keys and nothing else.
+// signer is a channel's Crypto: its private keys, and what was derived from them lately. It may be used by several
+// goroutines.
 type signer struct {
 	privs commitment.Privs
-	seed  [32]byte // of the per-commitment secrets (BOLT 3 "Per-commitment Secret Requirements")
+	base  commitment.BasePoints // of privs
+	seed  [32]byte              // of the per-commitment secrets (BOLT 3 "Per-commitment Secret Requirements")
+
+	mu      sync.Mutex
+	points  recent[uint64, commitment.PubKey]
+	derived recent[derivation, commitment.Keys]
+	htlc    recent[commitment.PubKey, *btcec.PrivateKey] // by per-commitment point
+}
+
+// derivation is what the keys of a commitment depend on. Basepoints are told apart by funding keys, which no two channels
+// share.
+type derivation struct{ point, owner, other commitment.PubKey }
+
+// recent remembers the last few values of a function: of a channel the two newest commitments of either side are enough.
+type recent[K comparable, V any] struct {
+	keys   [4]K
+	values [4]V
+	n      int // so many were ever added
+}
+
+func (r *recent[K, V]) get(k K) (v V, ok bool) {
+	for i := range min(r.n, len(r.keys)) {
+		if r.keys[i] == k {
+			return r.values[i], true
+		}
+	}
+	return v, false
+}
+
+func (r *recent[K, V]) add(k K, v V) {
+	i := r.n % len(r.keys)
+	r.keys[i], r.values[i] = k, v
+	r.n++
+}
+
+// remember gives f(k) from r, or calls f.
+func remember[K comparable, V any](mu *sync.Mutex, r *recent[K, V], k K, f func() (V, error)) (V, error) {
+	mu.Lock()
+	v, ok := r.get(k)
+	mu.Unlock()
+	if ok {
+		return v, nil
+	}
+	v, err := f()
+	if err == nil {
+		mu.Lock()
+		r.add(k, v)
+		mu.Unlock()
+	}
+	return v, err
 }
 
 func (k *keyring) signer(n channel.ID) *signer {
@@ -89,7 +140,7 @@ func (k *keyring) signer(n channel.ID) *signer {
 		priv, _ := btcec.PrivKeyFromBytes(s[:])
 		return priv
 	}
-	return &signer{
+	s := &signer{
 		privs: commitment.Privs{
 			Funding:        key("funding"),
 			Revocation:     key("revocation"),
@@ -99,35 +150,66 @@ func (k *keyring) signer(n channel.ID) *signer {
 		},
 		seed: k.secret(n, "per-commitment seed"),
 	}
+	s.base = s.privs.BasePoints()
+	return s
 }
 
 // basePoints are the public halves, as open_channel and accept_channel carry them.
-func (s *signer) basePoints() commitment.BasePoints { return s.privs.BasePoints() }
+func (s *signer) basePoints() commitment.BasePoints { return s.base }
+
+// DeriveKeys makes signer a channel.Deriver.
+func (s *signer) DeriveKeys(point commitment.PubKey, owner, other commitment.BasePoints) (commitment.Keys, error) {
+	return remember(&s.mu, &s.derived, derivation{point, owner.Funding, other.Funding}, func() (commitment.Keys, error) {
+		return commitment.DeriveKeys(point, owner, other)
+	})
+}
+
+func (s *signer) PointOf(secret [32]byte) commitment.PubKey { return commitment.PointOf(secret) }
 
 // parallelFrom is the number of signatures from which spreading them over the cores pays.
 const parallelFrom = 4
 
 func (s *signer) Sign(jobs []commitment.SignJob) []lnwire.Sig {
+	var htlc *btcec.PrivateKey
+	if last := len(jobs) - 1; last >= 0 && jobs[last].Key == commitment.KeyHTLC {
+		htlc = s.htlcKey(jobs[last].Point)
+	}
 	sigs := make([]lnwire.Sig, len(jobs))
-	spread(len(jobs), func(i int) { sigs[i] = commitment.SignWith(jobs[i], &s.privs) })
+	spread(len(jobs), func(from, to int) {
+		for i := from; i < to; i++ {
+			if j := &jobs[i]; j.Key == commitment.KeyHTLC && j.Point == jobs[len(jobs)-1].Point && htlc != nil {
+				sigs[i] = commitment.SignDigest(htlc, j.Digest)
+			} else {
+				sigs[i] = commitment.SignWith(*j, &s.privs)
+			}
+		}
+	})
 	return sigs
 }
 
-func (s *signer) Verify(jobs []commitment.VerifyJob) bool {
-	ok := make([]bool, len(jobs))
-	spread(len(jobs), func(i int) { ok[i] = jobs[i].Verify() })
-	for _, good := range ok {
-		if !good {
-			return false
-		}
+// htlcKey is the private key for the HTLCs of a commitment, nil for point zero.
+func (s *signer) htlcKey(point commitment.PubKey) *btcec.PrivateKey {
+	if point == (commitment.PubKey{}) {
+		return nil
 	}
-	return true
+	k, _ := remember(&s.mu, &s.htlc, point, func() (*btcec.PrivateKey, error) {
+		return commitment.DerivePrivKey(s.privs.HTLC, point), nil
+	})
+	return k
 }
 
-func (s *signer) Point(n uint64) (p commitment.PubKey) {
-	secret := s.Secret(n)
-	_, pub := btcec.PrivKeyFromBytes(secret[:])
-	copy(p[:], pub.SerializeCompressed())
+func (s *signer) Verify(jobs []commitment.VerifyJob) bool {
+	var bad atomic.Bool
+	spread(len(jobs), func(from, to int) {
+		if !commitment.VerifyAll(jobs[from:to]) {
+			bad.Store(true)
+		}
+	})
+	return !bad.Load()
+}
+
+func (s *signer) Point(n uint64) commitment.PubKey {
+	p, _ := remember(&s.mu, &s.points, n, func() (commitment.PubKey, error) { return commitment.PointOf(s.Secret(n)), nil })
 	return p
 }
 
@@ -140,22 +222,16 @@ func (s *signer) Secret(n uint64) [32]byte {
 	return commitment.SecretFromSeed(s.seed, start-n)
 }
 
-// spread calls f(0..n-1), over all cores when there is enough of it.
-func spread(n int, f func(int)) {
+// spread calls f for 0..n-1 in as many pieces as there are cores, if there is enough of it.
+func spread(n int, f func(from, to int)) {
 	workers := min(runtime.GOMAXPROCS(0), n)
 	if n < parallelFrom || workers < 2 {
-		for i := range n {
-			f(i)
-		}
+		f(0, n)
 		return
 	}
 	var wg sync.WaitGroup
 	for w := range workers {
-		wg.Go(func() {
-			for i := w; i < n; i += workers {
-				f(i)
-			}
-		})
+		wg.Go(func() { f(w*n/workers, (w+1)*n/workers) })
 	}
 	wg.Wait()
 }

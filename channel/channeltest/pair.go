@@ -17,7 +17,8 @@ import (
 
 // Options are how a Pair begins. Zeros take defaults.
 type Options struct {
-	Toy       bool // toy signatures
+	Toy       bool                  // toy signatures
+	Crypto    func(side int) Crypto // in place of Real
 	Memo      *Memo
 	Wire      bool // messages go through their encoding
 	Manual    bool // turns stay queued until Sync
@@ -183,9 +184,12 @@ func New(o Options) *Pair {
 	p := &Pair{Opt: o, Height: 100}
 	for i, name := range []string{"alice", "bob"} {
 		s := &Side{Name: name, committed: map[uint64]bool{}, Rows: Rows{Bodies: map[channel.BodyKey][]byte{}, Revoked: map[uint64][]byte{}}}
-		if o.Toy {
+		switch {
+		case o.Crypto != nil:
+			s.Crypto = o.Crypto(i)
+		case o.Toy:
 			s.Crypto = NewToy(name, o.Memo)
-		} else {
+		default:
 			s.Crypto = NewReal(name)
 		}
 		s.Params = channel.Params{
