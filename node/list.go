@@ -158,3 +158,10 @@ func (n *Node) Tip() uint32 {
 
 // Disconnect ends the connection to a node; one that is kept comes back.
 func (n *Node) Disconnect(id [33]byte) bool { return n.host.Disconnect(id) }
+
+// LastEvent is the Seq of the newest event; 0: there is none yet.
+func (n *Node) LastEvent() uint64 {
+	n.events.mu.Lock()
+	defer n.events.mu.Unlock()
+	return n.events.next - 1
+}

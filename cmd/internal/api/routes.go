@@ -1,0 +1,225 @@
+package api
+
+import (
+	"context"
+	"reflect"
+)
+
+// Scope is what a token may do. Admin may do everything.
+type Scope string
+
+const (
+	Read       Scope = "read"    // everything that changes nothing
+	InvoiceRW  Scope = "invoice" // make and look up invoices, and who the node is
+	Admin      Scope = "admin"
+	everybody  Scope = "" // no token needed
+	bodyLimit        = 64 << 10
+	routesBase       = "/v1"
+)
+
+// route is one entry of the table: what is documented is what is served.
+type route struct {
+	method, path string
+	doc          string
+	scopes       []Scope // that suffice besides Admin; {everybody}: no token
+	in, out      reflect.Type
+	call         func(s *Server, ctx context.Context, in any) (any, error)
+	mutates      bool
+	secret       bool // the answer is never kept
+}
+
+// to makes a route of a function from a checked In to an Out.
+func to[In, Out any](method, path, doc string, f func(*Server, context.Context, In) (Out, error), scopes ...Scope) route {
+	return route{
+		method: method, path: routesBase + path, doc: doc, scopes: scopes, mutates: method != "GET",
+		in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](),
+		call: func(s *Server, ctx context.Context, in any) (any, error) { return f(s, ctx, *in.(*In)) },
+	}
+}
+
+// routes is the whole surface, but for what is not JSON: /v1/events as a stream, /metrics.
+var routes []route
+
+func init() { // not at the declaration: a route that describes all routes would refer to itself
+	routes = table()
+}
+
+func table() []route {
+	return []route{
+		to("GET", "/healthz", "Whether the process lives.", health, everybody),
+		to("GET", "/readyz", "Whether the node serves: it has caught up with the chain and is not draining.", ready, everybody),
+		to("GET", "/openapi.json", "This document.", func(*Server, context.Context, Empty) (document, error) { return OpenAPI(), nil }, everybody),
+
+		to("GET", "/node", "Who the node is and how it stands.", func(s *Server, _ context.Context, _ Empty) (Info, error) { return s.info(), nil }, Read, InvoiceRW),
+		to("GET", "/wallet/balance", "What the node has, on chain and in channels.",
+			func(s *Server, _ context.Context, _ Empty) (Balance, error) { return s.node.Balance(), nil }, Read),
+		to("POST", "/wallet/addresses", "A fresh address of the wallet.",
+			func(s *Server, _ context.Context, _ Empty) (Address, error) { return s.node.NewAddress() }),
+
+		to("GET", "/peers", "Nodes that are connected, or that a connection is kept with.",
+			func(s *Server, _ context.Context, p Page) (List[Peer], error) {
+				return page(s.node.Peers(), p, func(x Peer) string { return x.ID })
+			}, Read),
+		to("POST", "/peers", "Connect to a node.",
+			func(s *Server, ctx context.Context, in ConnectPeer) (Peer, error) { return s.node.Connect(ctx, in) }),
+		to("DELETE", "/peers/{id}", "End a connection, and keep it no longer.",
+			func(s *Server, ctx context.Context, in PeerID) (Empty, error) { return s.node.Disconnect(ctx, in) }),
+
+		to("GET", "/channels", "All channels.",
+			func(s *Server, _ context.Context, p Page) (List[Channel], error) {
+				return page(s.node.Channels(), p, func(x Channel) string { return x.Channel.String() })
+			}, Read),
+		to("POST", "/channels", "Open a channel. The answer comes when its funding transaction is published.",
+			func(s *Server, ctx context.Context, in OpenChannel) (ChannelRef, error) {
+				return s.node.OpenChannel(ctx, in)
+			}),
+		to("GET", "/channels/{channel}", "One channel.", oneChannel, Read),
+		to("POST", "/channels/{channel}/close", "Close a channel, with the peer or by force.",
+			func(s *Server, ctx context.Context, in CloseChannel) (ChannelRef, error) {
+				return s.node.CloseChannel(ctx, in)
+			}),
+
+		to("GET", "/invoices", "Our invoices, by expiry.",
+			func(s *Server, _ context.Context, p Page) (List[Invoice], error) {
+				return page(s.node.Invoices(), p, func(x Invoice) string { return x.Hash })
+			}, Read, InvoiceRW),
+		to("POST", "/invoices", "Make an invoice.",
+			func(s *Server, _ context.Context, in CreateInvoice) (Invoice, error) { return s.node.CreateInvoice(in) }, InvoiceRW),
+		to("GET", "/invoices/{payment_hash}", "One invoice.", oneInvoice, Read, InvoiceRW),
+
+		to("GET", "/payments", "Payments whose HTLCs were offered, by age.",
+			func(s *Server, _ context.Context, p Page) (List[Payment], error) {
+				return page(s.node.Payments(), p, func(x Payment) string { return x.ID.String() })
+			}, Read),
+		to("POST", "/payments", "Pay an invoice at once.",
+			func(s *Server, ctx context.Context, in Pay) (Payment, error) { return s.node.Pay(ctx, in) }),
+		to("POST", "/payments/async", "Pay an invoice whose payee may be asleep, through an LSP that holds the payment. Once this is answered the node may go offline.",
+			func(s *Server, _ context.Context, in SendAsync) (Payment, error) { return s.node.SendAsync(in) }),
+		to("GET", "/payments/{id}", "One payment.", onePayment, Read),
+
+		to("GET", "/held", "Incoming HTLCs that are not settled.",
+			func(s *Server, _ context.Context, p Page) (List[HTLC], error) {
+				return page(s.node.HTLCs(), p, func(x HTLC) string { return x.Channel.String() + ":" + Number(x.ID).String() })
+			}, Read),
+		to("GET", "/requests", "What payers have asked this LSP to hold.",
+			func(s *Server, _ context.Context, p Page) (List[Request], error) {
+				return page(s.node.Requests(), p, func(x Request) string { return x.Peer + ":" + x.PidHash })
+			}, Read),
+		to("GET", "/mailbox", "Onion messages that wait for clients.",
+			func(s *Server, _ context.Context, p Page) (List[Box], error) {
+				return page(s.node.Mailbox(), p, func(x Box) string { return x.Client })
+			}, Read),
+		to("GET", "/events", "What has happened, by number. With \"Accept: text/event-stream\" they keep coming as server-sent events, from Last-Event-ID on.", listEvents, Read),
+
+		to("GET", "/tokens", "The names and scopes of the bearer tokens.", listTokens),
+		hush(to("POST", "/tokens", "Make a bearer token. It is shown in this answer and never again.", createToken)),
+		to("DELETE", "/tokens/{name}", "Void a bearer token.", deleteToken),
+
+		to("POST", "/chain/blocks", "Mine blocks. Only on the embedded chain.",
+			func(s *Server, ctx context.Context, in Mine) (Mined, error) { return s.node.Mine(ctx, in) }),
+	}
+}
+
+func hush(r route) route { r.secret = true; return r }
+
+// page cuts a list. The cursor is an entry's own key; a cursor whose entry is gone is refused rather than starting anew.
+func page[T any](all []T, p Page, key func(T) string) (List[T], error) {
+	limit := p.Limit
+	if limit == 0 {
+		limit = 100
+	}
+	from := 0
+	if p.After != "" {
+		for from < len(all) && key(all[from]) != p.After {
+			from++
+		}
+		if from++; from > len(all) {
+			return List[T]{}, invalid("after", "a cursor of this list", "no such entry any more: begin again")
+		}
+	}
+	items := all[from:]
+	l := List[T]{Items: []T{}}
+	if len(items) > limit {
+		items = items[:limit]
+		l.Next = key(items[limit-1])
+	}
+	l.Items = append(l.Items, items...)
+	return l, nil
+}
+
+func health(s *Server, _ context.Context, _ Empty) (Empty, error) { return Empty{}, nil }
+
+func ready(s *Server, _ context.Context, _ Empty) (Empty, error) {
+	if s.draining() {
+		return Empty{}, errDraining
+	}
+	if err := s.node.Ready(); err != nil {
+		return Empty{}, &Error{Code: Unavailable, Message: err.Error()}
+	}
+	return Empty{}, nil
+}
+
+func (s *Server) info() Info {
+	info := s.node.Info()
+	switch {
+	case s.draining():
+		info.State = "draining"
+	case s.node.Ready() != nil:
+		info.State = "catching-up"
+	default:
+		info.State = "serving"
+	}
+	return info
+}
+
+func oneChannel(s *Server, _ context.Context, in ChannelID) (Channel, error) {
+	for _, c := range s.node.Channels() {
+		if c.Channel == in.Channel {
+			return c, nil
+		}
+	}
+	return Channel{}, &Error{Code: NotFound, Field: "channel", Message: "no channel " + in.Channel.String()}
+}
+
+func oneInvoice(s *Server, _ context.Context, in InvoiceHash) (Invoice, error) {
+	for _, i := range s.node.Invoices() {
+		if i.Hash == in.Hash {
+			return i, nil
+		}
+	}
+	return Invoice{}, &Error{Code: NotFound, Field: "payment_hash", Message: "no invoice with this payment_hash"}
+}
+
+func onePayment(s *Server, _ context.Context, in PaymentID) (Payment, error) {
+	if p, ok := s.node.Payment(uint64(in.ID)); ok {
+		return p, nil
+	}
+	return Payment{}, &Error{Code: NotFound, Field: "id", Message: "no payment " + in.ID.String()}
+}
+
+// EventPage is Page for events, whose cursor is a number.
+type EventPage struct {
+	After Number `query:"after" doc:"the number of the last event that was seen"`
+	Limit int    `query:"limit" min:"0" max:"1000" doc:"0: 100"`
+}
+
+func listEvents(s *Server, _ context.Context, in EventPage) (List[Event], error) {
+	limit := in.Limit
+	if limit == 0 {
+		limit = 100
+	}
+	r := s.node.Events(uint64(in.After) + 1)
+	defer r.Close()
+	now, cancel := context.WithCancel(context.Background())
+	cancel() // Next gives what is there and waits for nothing
+	l := List[Event]{Items: []Event{}}
+	for len(l.Items) < limit {
+		ev, err := r.Next(now)
+		if err != nil {
+			return l, nil
+		}
+		l.Items = append(l.Items, ev)
+	}
+	l.Next = Number(l.Items[limit-1].Seq).String()
+	return l, nil
+}

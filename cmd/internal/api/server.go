@@ -1,0 +1,289 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"reflect"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Server answers requests. Handler gives the two faces it has; both may be served at once.
+type Server struct {
+	node    Control
+	tokens  *Tokens
+	ledger  *ledger
+	metrics *metrics
+	log     *slog.Logger
+
+	drainOnce sync.Once
+	drained   chan struct{} // closed when the end begins
+}
+
+var errDraining = &Error{Code: Unavailable, Message: "the node is shutting down"}
+
+// New makes a server. Dir is where tokens and the outcomes of idempotency keys are kept; log gets requests that went wrong by our fault.
+func New(node Control, dir string, log *slog.Logger) (*Server, error) {
+	s := &Server{node: node, log: log, drained: make(chan struct{})}
+	var err error
+	if s.tokens, err = openTokens(dir); err != nil {
+		return nil, err
+	}
+	if s.ledger, err = openLedger(dir); err != nil {
+		return nil, err
+	}
+	s.metrics = newMetrics(node)
+	return s, nil
+}
+
+// Drain begins the end: mutations are refused, streams end. What runs goes on, http.Server.Shutdown waits for it.
+func (s *Server) Drain() { s.drainOnce.Do(func() { close(s.drained) }) }
+
+// Close is called when nothing is served any more.
+func (s *Server) Close() error {
+	s.Drain()
+	s.metrics.close()
+	return s.ledger.close()
+}
+
+func (s *Server) draining() bool {
+	select {
+	case <-s.drained:
+		return true
+	default:
+		return false
+	}
+}
+
+// Handler serves everything. If trusted, whoever got here is the operator, as on a unix socket that only its owner may open;
+// otherwise a bearer token is asked for.
+func (s *Server) Handler(trusted bool) http.Handler {
+	mux := http.NewServeMux()
+	for _, rt := range routes {
+		mux.HandleFunc(rt.method+" "+rt.path, func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, &rt, trusted) })
+	}
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
+		if _, err := s.authorize(r, []Scope{Read}, trusted); err != nil {
+			answerError(w, err)
+			return
+		}
+		s.metrics.ServeHTTP(w, r)
+	})
+	for _, alias := range []string{"/healthz", "/readyz"} {
+		mux.HandleFunc("GET "+alias, func(w http.ResponseWriter, r *http.Request) {
+			r.URL.Path = routesBase + alias
+			mux.ServeHTTP(w, r)
+		})
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		answerError(w, &Error{Code: NotFound, Message: "no such resource: " + r.Method + " " + r.URL.Path})
+	})
+	return mux
+}
+
+// Metrics serves /metrics, /healthz and /readyz only, to everybody who can reach it.
+func (s *Server) Metrics() http.Handler {
+	all := s.Handler(true)
+	mux := http.NewServeMux()
+	for _, path := range []string{"GET /metrics", "GET /healthz", "GET /readyz"} {
+		mux.Handle(path, all)
+	}
+	return mux
+}
+
+// patience is the longest a mutation may take, above the longest wait_seconds.
+const patience = 11 * time.Minute
+
+// serve is one request of one route.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt *route, trusted bool) {
+	begin := time.Now()
+	status := http.StatusOK
+	defer func() {
+		if p := recover(); p != nil && p != http.ErrAbortHandler {
+			s.log.Error("a request panicked", "method", rt.method, "path", rt.path, "panic", p, "stack", string(debug.Stack()))
+			status = answerError(w, &Error{Code: Internal, Message: "an error of ours; the log says more"})
+		}
+		s.metrics.request(rt, status, time.Since(begin))
+	}()
+	who, err := s.authorize(r, rt.scopes, trusted)
+	if err != nil {
+		status = answerError(w, err)
+		return
+	}
+	if rt.path == routesBase+"/events" && strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
+		status = s.stream(w, r)
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, bodyLimit))
+	if err != nil {
+		var big *http.MaxBytesError
+		if errors.As(err, &big) {
+			err = &Error{Code: TooLarge, Field: "body", Bound: "at most 65536 bytes", Message: "body: too large"}
+		}
+		status = answerError(w, err)
+		return
+	}
+	in := reflect.New(rt.in)
+	if err := decode(r, body, in.Interface()); err != nil {
+		status = answerError(w, err)
+		return
+	}
+	ctx := r.Context()
+	if rt.mutates {
+		if r.Header.Get("Idempotency-Key") != "" {
+			ctx = context.WithoutCancel(ctx) // whoever lost the connection can ask again
+		}
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, patience)
+		defer cancel()
+	}
+	act := func() (int, []byte) {
+		out, err := rt.call(s, ctx, in.Interface())
+		if err != nil {
+			e := asError(err)
+			return e.Status(), encode(errorBody{e})
+		}
+		return http.StatusOK, encode(out)
+	}
+	var answer []byte
+	if rt.mutates {
+		if s.draining() {
+			status = answerError(w, errDraining)
+			return
+		}
+		status, answer = s.ledger.once(r, who, body, rt.secret, act)
+	} else {
+		status, answer = act()
+	}
+	write(w, status, answer)
+}
+
+// errorBody is the JSON of a failure.
+type errorBody struct {
+	Error *Error `json:"error"`
+}
+
+func encode(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // our own types
+	}
+	return append(b, '\n')
+}
+
+func write(w http.ResponseWriter, status int, body []byte) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+}
+
+func answerError(w http.ResponseWriter, err error) (status int) {
+	e := asError(err)
+	if e.Code == Unauthorized {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
+	write(w, e.Status(), encode(errorBody{e}))
+	return e.Status()
+}
+
+// authorize says who asks, if they may.
+func (s *Server) authorize(r *http.Request, scopes []Scope, trusted bool) (who string, err error) {
+	if trusted {
+		return "", nil
+	}
+	if len(scopes) == 1 && scopes[0] == everybody {
+		return "", nil
+	}
+	secret, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !ok {
+		return "", &Error{Code: Unauthorized, Message: "a bearer token is needed"}
+	}
+	t, ok := s.tokens.find(secret)
+	if !ok {
+		return "", &Error{Code: Unauthorized, Message: "the bearer token is not known"}
+	}
+	if t.Scope != Admin {
+		for _, sc := range scopes {
+			if sc == t.Scope {
+				return t.Name, nil
+			}
+		}
+		return "", &Error{Code: Forbidden, Message: "a token of scope " + string(t.Scope) + " may not do this"}
+	}
+	return t.Name, nil
+}
+
+// keepAlive is how long a stream may be silent.
+const keepAlive = 15 * time.Second
+
+// stream sends events as they come, until the client goes or the node drains. Each has its number as id, so a client
+// that names the last one it saw in Last-Event-ID misses nothing that is still there.
+func (s *Server) stream(w http.ResponseWriter, r *http.Request) (status int) {
+	var after Number
+	for _, text := range []string{r.URL.Query().Get("after"), r.Header.Get("Last-Event-ID")} {
+		if text == "" {
+			continue
+		}
+		if err := after.UnmarshalText([]byte(text)); err != nil {
+			return answerError(w, invalid("after", "a decimal number", "%v", err))
+		}
+	}
+	flush := http.NewResponseController(w)
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusOK)
+	_ = flush.Flush()
+	reader := s.node.Events(uint64(after) + 1)
+	defer reader.Close()
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	go func() {
+		select {
+		case <-s.drained:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	for ctx.Err() == nil {
+		wait, done := context.WithTimeout(ctx, keepAlive)
+		ev, err := reader.Next(wait)
+		done()
+		var text []byte
+		switch {
+		case err == nil:
+			text = frame(ev, after)
+			after = Number(ev.Seq)
+		case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
+			text = []byte(": still here\n\n")
+		default:
+			return http.StatusOK
+		}
+		if _, err := w.Write(text); err != nil {
+			return http.StatusOK
+		}
+		if err := flush.Flush(); err != nil {
+			return http.StatusOK
+		}
+	}
+	return http.StatusOK
+}
+
+// frame is an event on the wire, with a word before it if some between it and the last one are gone.
+func frame(ev Event, last Number) []byte {
+	var b []byte
+	if last != 0 && ev.Seq > uint64(last)+1 {
+		b = append(b, "event: gap\ndata: "...)
+		b = append(b, encode(map[string]uint64{"lost": ev.Seq - uint64(last) - 1})...)
+		b = append(b, '\n')
+	}
+	b = append(b, "id: "+Number(ev.Seq).String()+"\nevent: "+ev.Kind+"\ndata: "...)
+	b = append(b, encode(ev)...)
+	return append(b, '\n')
+}
