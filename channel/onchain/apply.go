@@ -128,18 +128,12 @@ func (t *turn) identifySpend() {
 }
 
 // outputSpent learns what a spend of one of the outputs shows, and notes it if it is confirmed. By whom it is and in what
-// shape does not matter: only what it spends, and what it pays.
+// shape does not matter: only what it spends, and what it pays. Something can be learnt even where the closing transaction has
+// just left the chain.
 func (t *turn) outputSpent(f chain.Spent) {
-	if t.closing == nil {
-		return
-	}
-	all := t.outputs()
-	i := slices.IndexFunc(all, func(o output) bool { return o.out == f.Out && o.kind != kindIgnored })
-	if i < 0 {
-		return
-	}
-	shown := t.learn(f.By, all[i].hash())
-	if f.Height == 0 {
+	o := t.outputAt(f.Out)
+	shown := t.learn(f.By, o.hash())
+	if f.Height == 0 || o == nil {
 		return
 	}
 	fact := spent{out: f.Out, by: f.By.TxHash(), height: f.Height, shown: shown}
@@ -162,9 +156,22 @@ func (t *turn) outputSpent(f chain.Spent) {
 	}
 }
 
+// outputAt is the output that may concern us at an outpoint, nil if there is none.
+func (s *State) outputAt(out wire.OutPoint) *output {
+	if s.closing == nil {
+		return nil
+	}
+	all := s.outputs()
+	i := slices.IndexFunc(all, func(o output) bool { return o.out == out && o.kind != kindIgnored })
+	if i < 0 {
+		return nil
+	}
+	return &all[i]
+}
+
 // hash is the payment hash of an HTLC output; zero otherwise, which has no preimage.
 func (o *output) hash() (h [32]byte) {
-	if o.htlc != nil {
+	if o != nil && o.htlc != nil {
 		h = o.htlc.Hash
 	}
 	return h

@@ -405,6 +405,44 @@ func TestA10_BumpWhenItMatters(t *testing.T) {
 	}
 }
 
+// TestReleased: coins of a child whose commitment lost are free again, and those of an HTLC transaction that the peer forestalled.
+func TestReleased(t *testing.T) {
+	n, be := toy(t)
+	nd := n.open(be, config{}, testHTLC{offered: true, sat: 100_000, expiry: 105, secret: "a", in: inAll})
+	nd.apply(Close{})
+	be.force(nd.w.tx(inNewer))
+	nd.mine(7)
+	released := func() (txs []*wire.MsgTx) {
+		for _, out := range nd.outs {
+			txs = append(txs, out.Release...)
+		}
+		return txs
+	}
+	if txs := released(); len(txs) != 1 || txs[0].TxIn[0].PreviousOutPoint.Hash != nd.w.commits[inOurs].TxID {
+		t.Fatalf("released %d", len(txs))
+	}
+	nd = n.open(be, config{}, testHTLC{offered: true, sat: 100_000, expiry: 115, secret: "a", in: inAll})
+	nd.confirm(inOurs)
+	nd.mineTo(115)
+	be.force(nd.w.peerHTLC(inOurs, 0, coin{}, 60_000))
+	nd.mine(7)
+	if txs := released(); len(txs) != 1 || txs[0].TxIn[0].PreviousOutPoint.Hash != nd.w.commits[inOurs].TxID {
+		t.Fatalf("released %d", len(txs))
+	}
+	nd.wantResolved(0, "fulfilled")
+}
+
+// TestLearnWithoutACommitment: the closing transaction has just left the chain when a preimage is shown.
+func TestLearnWithoutACommitment(t *testing.T) {
+	n, be := toy(t)
+	nd := n.open(be, config{}, testHTLC{offered: true, sat: 100_000, expiry: 115, secret: "a", in: inAll})
+	nd.confirm(inNewer)
+	tx := nd.w.peerHTLC(inNewer, 0, be.peerCoin(), 5000)
+	n.reorg(1)
+	nd.apply(Chain{chain.Spent{Out: tx.TxIn[0].PreviousOutPoint, By: tx}})
+	nd.wantResolved(0, "fulfilled")
+}
+
 // TestA11_UrgentFirst: claims are in the order of their deadlines, then of their values.
 func TestA11_UrgentFirst(t *testing.T) {
 	n, be := toy(t)

@@ -201,5 +201,19 @@ func (t *turn) dropBids() {
 		f := t.spentAt(o.out)
 		there[o.out] = o.kind != kindIgnored && (f == nil || t.depth(f.height) < deep)
 	}
-	t.bids = slices.DeleteFunc(t.bids, func(b bid) bool { return !there[b.out] })
+	t.bids = slices.DeleteFunc(t.bids, func(b bid) bool {
+		if !there[b.out] && b.funded != nil && t.void(&b) {
+			t.out.Release = append(t.out.Release, b.funded)
+		}
+		return !there[b.out]
+	})
+}
+
+// void says whether the funded transaction of a bid can never confirm: its output was spent by another, or belongs to a commitment that
+// lost. The child of the one that won still can.
+func (s *State) void(b *bid) bool {
+	if f := s.spentAt(b.out); f != nil {
+		return f.by != b.funded.TxHash()
+	}
+	return b.out.Hash != s.closing.txid
 }
