@@ -19,14 +19,14 @@ var actions = []struct {
 	count int
 	do    func(w *World, arg int) string // what was done, in words; empty: nothing
 }{
-	{"deliver one", 20, (*World).actDeliver},
+	{"deliver one", 14, (*World).actDeliver},
 	{"deliver all", 12, (*World).actDeliverAll},
-	{"run one channel", 14, (*World).actRun},
+	{"run one channel", 8, (*World).actRun},
 	{"run a node", 12, (*World).actRunNode},
 	{"commit one turn", 8, (*World).actCommitOne},
 	{"commit a node", 12, (*World).actCommit},
 	{"let it flow", 30, (*World).actFlow},
-	{"crash", 12, (*World).actCrash},
+	{"crash", 24, (*World).actCrash},
 	{"disconnect", 12, (*World).actCut},
 	{"connect", 16, (*World).actConnect},
 	{"mine", 10, (*World).actMine},
@@ -113,14 +113,55 @@ func (w *World) actCommit(arg int) string {
 	return ""
 }
 
-// actFlow lets things go for a while: everywhere to the end, or a few rounds.
+// actFlow lets things go for a while: to the end, some rounds, or some turns, so that a crash can follow anywhere.
 func (w *World) actFlow(arg int) string {
-	if arg < 4 {
+	switch {
+	case arg < 4:
 		w.flow(all)
 		return "to the end"
+	case arg < 12:
+		w.flow(1 + arg%5)
+		return fmt.Sprintf("%d rounds", 1+arg%5)
 	}
-	w.flow(1 + arg%5)
-	return fmt.Sprintf("%d rounds", 1+arg%5)
+	turns := []int{1, 2, 3, 4, 5, 6, 8, 10, 13}[(arg-12)/2]
+	w.stroll(turns, arg%2 == 0)
+	return fmt.Sprintf("%d turns, the disk is fast: %t", turns, arg%2 == 0)
+}
+
+// stroll runs single turns. If the disk is fast each is committed at once, else only what is needed for messages to go on.
+func (w *World) stroll(turns int, fast bool) {
+	for turns > 0 {
+		moved := false
+		for _, n := range w.nodes {
+			for _, in := range slices.Clone(n.inboxes) {
+				if turns == 0 || !n.run(in) {
+					continue
+				}
+				turns--
+				moved = true
+				if fast {
+					n.commit(all)
+				}
+			}
+		}
+		w.goAhead()
+		if moved {
+			continue
+		}
+		for _, n := range w.nodes {
+			n.commit(all)
+		}
+		for _, l := range w.links {
+			for side := range l.nodes {
+				for w.deliver(l, side) {
+					moved = true
+				}
+			}
+		}
+		if !moved {
+			return
+		}
+	}
 }
 
 // flow runs, commits and delivers in rounds until nothing moves.
@@ -150,22 +191,19 @@ func (w *World) flow(rounds int) (moved bool) {
 	return moved
 }
 
-// actCrash loses everything that is not committed, or less: what was written and not released.
+// actCrash crashes a node: now, or after some more of its turns; it loses everything that is not committed, or less: what was
+// written and not released.
 func (w *World) actCrash(arg int) string {
-	n := w.pick(arg)
-	keep := 0
-	switch waits := len(n.queue); arg / 5 {
-	case 1:
-		keep = waits - arg%3
-	case 2:
-		keep = waits / 2
+	n := w.pick(arg % 4)
+	if w.nodes[arg%4%len(w.nodes)] == w.nodes[0] && len(w.nodes) > 3 && arg%3 == 0 {
+		n = w.pick(4)
 	}
-	keep = max(0, min(keep, len(n.queue)))
-	w.stats.Crashes++
-	w.stats.Lost += len(n.queue) - keep
-	said := fmt.Sprintf("%s keeps %d of %d turns", n.name, keep, len(n.queue))
-	w.trace("crash: %s", said)
-	n.crash(keep)
+	if arg >= 8 {
+		n.trap.turns, n.trap.lose = 1+(arg-8)/4*2+arg%2, []int{0, 1, all}[arg%3]
+		return fmt.Sprintf("%s will, after %d turns", n.name, n.trap.turns)
+	}
+	w.trace("crash: %s", n.name)
+	n.crash(max(0, len(n.queue)-[]int{0, 1, all, all}[arg%4]))
 	return ""
 }
 
@@ -411,6 +449,9 @@ func (w *World) actClose(arg int) string {
 
 // finish lets everything come to its end, in a bounded number of rounds.
 func (w *World) finish() {
+	for _, n := range w.nodes {
+		n.trap.turns = 0
+	}
 	w.trace("finish")
 	for round := range 120 {
 		for _, l := range w.links {

@@ -34,6 +34,12 @@ type node struct {
 	tracker    *chain.Tracker
 	publishing map[chainhash.Hash]*wire.MsgTx
 
+	life int // how often it was started
+	trap struct {
+		turns int // until it crashes; 0: it does not
+		lose  int // turns that do not reach the disk then
+	}
+
 	before disk          // BugUnsynced: the disk before the last write
 	adds   []forward.Add // BugReleasedTwice
 }
@@ -104,12 +110,12 @@ func (n *node) put(t *turn) {
 
 // run takes what is in an inbox and runs it as one turn, or as several where the connection changes in between.
 func (n *node) run(in *inbox) bool {
-	batch := in.events
+	batch, life := in.events, n.life
 	in.events = nil
-	if len(batch) == 0 {
+	if len(batch) == 0 || n.get(in.id) != in {
 		return false
 	}
-	for len(batch) > 0 {
+	for len(batch) > 0 && n.life == life {
 		cut := 1
 		for cut < len(batch) && batch[cut].conn == 0 {
 			cut++
@@ -119,8 +125,19 @@ func (n *node) run(in *inbox) bool {
 		}
 		n.turn(in, batch[:cut])
 		batch = batch[cut:]
+		n.spring()
 	}
 	return true
+}
+
+// spring is where a crash set for this turn happens.
+func (n *node) spring() {
+	if n.trap.turns == 0 {
+		return
+	}
+	if n.trap.turns--; n.trap.turns == 0 {
+		n.crash(max(0, len(n.queue)-n.trap.lose))
+	}
 }
 
 func (n *node) runAll() bool {
@@ -395,7 +412,9 @@ func (n *node) crash(keep int) {
 			t.lost[len(t.lost)-1-j]()
 		}
 	}
-	n.w.trace("  %s crashed, %d turns lost", n.name, len(n.queue)-keep)
+	n.w.stats.Crashes++
+	n.w.stats.Lost += len(n.queue) - keep
+	n.w.trace("  %s crashed, %d of %d turns lost", n.name, len(n.queue)-keep, len(n.queue))
 	if n.w.bug == BugUnsynced && n.before.cores != nil && keep == 0 {
 		n.disk = n.before.clone()
 	}
@@ -411,6 +430,8 @@ func (n *node) crash(keep int) {
 
 // restart is node.recover and then node.Start, up to where the network begins.
 func (n *node) restart() {
+	n.life++
+	n.trap.turns = 0
 	n.inboxes, n.publishing = nil, map[chainhash.Hash]*wire.MsgTx{}
 	var asks []ask
 	height := n.disk.tip
