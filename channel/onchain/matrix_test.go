@@ -129,6 +129,9 @@ func runMatrix(t *testing.T, all []cell, reorgs map[uint32]int) {
 		}
 	}
 	m.quiet = true
+	for _, nd := range m.nodes {
+		nd.restarts, nd.idle = false, true // nothing happens any more
+	}
 	m.mine(buried)
 	m.judge()
 }

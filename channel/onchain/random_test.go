@@ -16,7 +16,7 @@ import (
 
 var (
 	seedFlag = flag.Uint64("seed", 0, "of TestAdversary, 0: by the clock")
-	runsFlag = flag.Int("runs", 150, "of TestAdversary")
+	runsFlag = flag.Int("runs", 60, "of TestAdversary")
 )
 
 // TestAdversary lets a peer do whatever consensus and relay permit, in any order, with reorganisations, full blocks, an empty wallet and
@@ -97,6 +97,8 @@ func (a *adversary) run() {
 		a.takeTimeouts()
 		a.mine(1)
 	}
+	a.mineTo(max(a.height(), 200))
+	a.idle, a.restarts = true, false
 	a.mineTo(max(a.height()+110, 310))
 	a.judge()
 }
