@@ -67,6 +67,16 @@ type move struct {
 // that long demos do not run out of money.
 func Params() *chaincfg.Params {
 	p := chaincfg.RegressionNetParams
+	for i := range p.Deployments {
+		// A block chain writes its clock into these: they must not be shared between chains.
+		d := &p.Deployments[i]
+		if m, ok := d.DeploymentStarter.(*chaincfg.MedianTimeDeploymentStarter); ok {
+			d.DeploymentStarter = chaincfg.NewMedianTimeDeploymentStarter(m.StartTime())
+		}
+		if m, ok := d.DeploymentEnder.(*chaincfg.MedianTimeDeploymentEnder); ok {
+			d.DeploymentEnder = chaincfg.NewMedianTimeDeploymentEnder(m.EndTime())
+		}
+	}
 	for _, d := range []int{chaincfg.DeploymentCSV, chaincfg.DeploymentSegwit, chaincfg.DeploymentTaproot} {
 		p.Deployments[d].AlwaysActiveHeight = 1
 	}
