@@ -87,6 +87,21 @@ func (n *Node) SendAsync(a AsyncPay) (uint64, error) {
 	return start.ID, <-done
 }
 
+// CancelAsync takes a Rod payment back: the LSP is told to let go of what it holds, and the payment fails when it has. If
+// the payee has the payment by then, it succeeds all the same.
+func (n *Node) CancelAsync(id uint64) error {
+	n.queue.reserve()
+	n.brain.mu.Lock()
+	if _, ok := n.brain.payer.Dest(id); !ok {
+		n.brain.mu.Unlock()
+		return fmt.Errorf("payment %d is no Rod payment that is under way", id)
+	}
+	done := make(chan error, 1)
+	n.payerSays(&turn{done: []chan<- error{done}}, n.brain.payer.Cancel(id))
+	n.brain.mu.Unlock()
+	return <-done
+}
+
 // rodStart draws the secrets of a payment and signs its request.
 func (n *Node) rodStart(a AsyncPay, inv *payee, pl plan, routes []route) (rod.Start, error) {
 	var s rod.Start
