@@ -56,7 +56,7 @@ func (w *world) over(nodes ...*Node) {
 			left += len(n.registry.each(nil))
 		}
 		if left > 0 {
-			w.mine(1, w.burn)
+			w.mine(6, w.burn)
 			w.seen(nodes...)
 		}
 		return left == 0

@@ -1,0 +1,251 @@
+package node
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"lightningrod/node/forward"
+	"lightningrod/node/store"
+	"lightningrod/onion"
+	"lightningrod/rod"
+	"lightningrod/rod/lsps"
+
+	"github.com/btcsuite/btcd/btcec/v2"
+	"github.com/lightningnetwork/lnd/lnwire"
+)
+
+// held is a line in which B is away and a payment of A is held at LSP_a.
+func (w *world) held(a AsyncPay) (l *line, id uint64, inv Invoice) {
+	w.t.Helper()
+	l = w.line()
+	inv, err := l.b.CreateInvoice(InvoiceWish{Amount: 20_000_000, Description: "held", Expiry: 30 * 24 * time.Hour})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	l.b.Stop()
+	a.Invoice, a.LSP = inv.Text, l.lspA.ID()
+	if id, err = l.a.SendAsync(a); err != nil {
+		w.t.Fatal(err)
+	}
+	w.wait(l.lspA, 0, HoldHolding)
+	w.wait(l.lspB, 0, MessageKept)
+	return l, id, inv
+}
+
+// TestRestartWithHeld: trace (iii) of the design. Whatever ends the holder, it holds on when it is back, and lets go at the unblock.
+func TestRestartWithHeld(t *testing.T) {
+	for _, end := range []func(*Node){(*Node).Crash, func(n *Node) { n.Stop() }} {
+		w := newWorld(t)
+		l, id, _ := w.held(AsyncPay{})
+		for range 2 {
+			end(l.lspA)
+			l.lspA = w.start(l.configs[1])
+			if live := l.lspA.HTLCs(); len(live) != 1 || live[0].State != "held" {
+				t.Fatalf("after the restart: %+v", live)
+			}
+		}
+		w.usable(l.a, l.lspA)
+		l.b = w.start(l.configs[3])
+		if failure := w.outcome(l.a, id); failure != "" {
+			t.Fatal(failure)
+		}
+		w.quiet(l.nodes()...)
+	}
+}
+
+// TestHoldEnds has a hold end unreleased: the payer has everything back, and the payment is over.
+func TestHoldEnds(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		end  func(w *world, l *line, id uint64)
+	}{
+		{"cancelled", func(w *world, l *line, id uint64) {
+			if err := l.a.CancelAsync(id); err != nil {
+				w.t.Fatal(err)
+			}
+		}},
+		{"cancelled behind the LSP's back", func(w *world, l *line, id uint64) { // the word reaches it when it is back
+			l.lspA.Crash()
+			w.until("A to notice", func() bool { return !l.a.Connected(l.lspA.ID()) })
+			if err := l.a.CancelAsync(id); err != nil {
+				w.t.Fatal(err)
+			}
+			l.lspA = w.start(l.configs[1])
+		}},
+		{"deadline", func(w *world, l *line, _ uint64) {
+			for live := l.lspA.HTLCs(); len(live) > 0 && live[0].State == "held"; live = l.lspA.HTLCs() {
+				w.mine(1, w.burn)
+				w.seen(l.lspA)
+			}
+		}},
+		{"deadline while the holder is off", func(w *world, l *line, _ uint64) {
+			limit := l.lspA.HTLCs()[0].Limit
+			l.lspA.Crash()
+			for height, _ := w.chain.Tip(); height <= limit; height++ {
+				w.mine(1, w.burn)
+			}
+			l.lspA = w.start(l.configs[1])
+		}},
+		{"the payer's channel is closed by force", func(w *world, l *line, _ uint64) {
+			if err := l.a.Close(l.a.Channels()[0].ID, true); err != nil {
+				w.t.Fatal(err)
+			}
+			w.until("commitment transaction", func() bool { return len(w.chain.Mempool()) > 0 })
+			w.over(l.a)
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t)
+			l, id, _ := w.held(AsyncPay{Hold: 30})
+			had := coins(l.a)
+			test.end(w, l, id)
+			w.until("the payment to fail", func() bool {
+				p, ok := l.a.Payment(id)
+				return ok && p.State == forward.PaymentFailed
+			})
+			w.quiet(l.lspA, l.lspB)
+			if len(l.a.Channels()) == 1 {
+				w.quiet(l.a)
+				if has := w.purses(l.a)["A"]; has != 700_000_000 {
+					t.Errorf("A has %v", has)
+				}
+			} else if got := coins(l.a) - had; got < 680_000 {
+				t.Errorf("A got %d sat of 700000 on chain", got)
+			}
+			w.until("rows to go", func() bool {
+				left := leftovers(t, l.lspA)
+				return left[store.Request]+left[store.Member] == 0 && len(l.lspA.HTLCs()) == 0
+			})
+			// B comes too late: nothing is left to be released.
+			l.b = w.start(l.configs[3])
+			w.usable(l.b)
+			w.wait(l.b, 0, RodReadySent)
+			w.until("the unblock", func() bool { return unblocked(l.lspA) })
+			if p, _ := l.a.Payment(id); p.State != forward.PaymentFailed {
+				t.Error("the payment went on")
+			}
+		})
+	}
+}
+
+// unblocked says whether an unblock came by.
+func unblocked(n *Node) bool {
+	n.events.mu.Lock()
+	defer n.events.mu.Unlock()
+	for _, ev := range n.events.ring {
+		if ev.Kind == UnblockSeen {
+			return true
+		}
+	}
+	return false
+}
+
+// TestWakes has LSP_b wake B over a webhook: signed by LSP_b, delivered in the end although the endpoint fails at first.
+func TestWakes(t *testing.T) {
+	type call struct {
+		body, stamp, sig string
+	}
+	calls := make(chan call, 16)
+	fail := true
+	hook := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if strings.Contains(string(body), rod.MethodOnionMessage) && fail {
+			fail = false
+			rw.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		calls <- call{string(body), r.Header.Get(lsps.HeaderTimestamp), r.Header.Get(lsps.HeaderSignature)}
+	}))
+	defer hook.Close()
+
+	w := newWorld(t)
+	l := w.line()
+	if err := l.b.RegisterWebhook(w.ctx, l.lspB.ID(), "wallet", hook.URL); err != nil {
+		t.Fatal(err)
+	}
+	next := func(method string) {
+		t.Helper()
+		select {
+		case c := <-calls:
+			if !strings.Contains(c.body, method) {
+				t.Errorf("webhook %s, want %s", c.body, method)
+			}
+			signer, err := lsps.Signer(lsps.SigningText(c.stamp, []byte(c.body)), c.sig)
+			if err != nil || signer != l.lspB.ID() {
+				t.Errorf("webhook of %x, %v", signer, err)
+			}
+		case <-w.ctx.Done():
+			t.Fatal("no webhook")
+		}
+	}
+	next(lsps.MethodRegistered)
+	inv, err := l.b.CreateInvoice(InvoiceWish{Amount: 20_000_000, Description: "wake"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.b.Stop()
+	id, err := l.a.SendAsync(AsyncPay{Invoice: inv.Text, LSP: l.lspA.ID()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	next(rod.MethodOnionMessage)
+	l.b = w.start(l.configs[3])
+	if failure := w.outcome(l.a, id); failure != "" {
+		t.Fatal(failure)
+	}
+	w.until("the outbox to be empty", func() bool { return len(leftovers(t, l.lspB)) == 0 })
+}
+
+// TestMailboxIsBounded fills B's box: what is above the quota of a sender is dropped, the rest arrives when B is there.
+func TestMailboxIsBounded(t *testing.T) {
+	w := newWorld(t)
+	l := w.line()
+	way := [][33]byte{l.lspA.ID(), l.lspB.ID(), l.b.ID()}
+	l.b.Stop()
+	quota := rod.DefaultMailboxConfig().Messages / 4
+	for i := range quota + 3 {
+		path, err := onion.PathTo([32]byte{1, byte(i)}, way, onion.EncryptedData{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		payload := onion.MessagePayload{Contents: []onion.Record{{Type: 1001, Value: []byte{byte(i)}}}}
+		if err := l.a.SendOnionMessage(path, payload); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.wait(l.lspB, 0, MessageDropped)
+	w.until("the box to be full", func() bool { b := l.lspB.Mailbox(); return len(b) == 1 && b[0].Messages == quota })
+	l.lspB.Crash() // the box is durable
+	l.lspB = w.start(l.configs[2])
+	l.b = w.start(l.configs[3])
+	for range quota {
+		w.wait(l.b, 0, MessageReceived, "type", "1001")
+	}
+	w.until("the box to be empty", func() bool { return len(l.lspB.Mailbox()) == 0 })
+}
+
+// TestUnblockByAnybodyElse: an unblock with a pid that nobody gave out changes nothing.
+func TestUnblockByAnybodyElse(t *testing.T) {
+	w := newWorld(t)
+	l, _, _ := w.held(AsyncPay{})
+	key, err := btcec.NewPrivateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, err := unblockPath([32]byte{7}, [][33]byte{l.lspA.ID(), l.lspB.ID()}, [32]byte(key.Serialize()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.a.SendOnionMessage(path, onion.MessagePayload{Contents: []onion.Record{{Type: 1001, Value: []byte{1}}}}); err != nil {
+		t.Fatal(err)
+	}
+	w.wait(l.lspA, 0, UnblockSeen)
+	w.wait(l.lspB, 0, MessageReceived)
+	if live := l.lspA.HTLCs(); len(live) != 1 || live[0].State != "held" || live[0].Amount != withFee(withFee(lnwire.MilliSatoshi(20_000_000))) {
+		t.Errorf("%+v", live)
+	}
+}
