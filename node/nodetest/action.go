@@ -226,9 +226,13 @@ func (w *World) actConnect(arg int) string {
 	return fmt.Sprintf("%s %s", w.nodes[l.nodes[0]].name, w.nodes[l.nodes[1]].name)
 }
 
-// actMine mines: a few blocks, or up to around the next moment at which something pending is given up.
+// actMine mines: a few blocks, some in the place of others, or up to around the next moment at which something pending is given up.
 func (w *World) actMine(arg int) string {
 	blocks := []uint32{1, 1, 2, 6, 12, 20, 0, 0, 0, 0}[arg]
+	if arg == 4 {
+		w.chain.reorg(3)
+		blocks = 4
+	}
 	if blocks == 0 {
 		next := w.nextLimit()
 		if next == 0 {
@@ -396,6 +400,11 @@ func (w *World) actUnblock(arg int) string {
 	list := w.heldOnes()
 	if len(list) == 0 {
 		return ""
+	}
+	if arg < 12 {
+		if armed := slices.DeleteFunc(slices.Clone(list), func(p *payment) bool { return !p.armed() || p.unblocked }); len(armed) > 0 {
+			list = armed
+		}
 	}
 	p := list[(len(list)-1+arg/4)%len(list)]
 	p.unblock(arg%4 != 3)

@@ -1,10 +1,8 @@
 package nodetest
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"fmt"
-	"slices"
 
 	"lightningrod/channel"
 	"lightningrod/node/forward"
@@ -516,17 +514,4 @@ func (w *World) agree() {
 		bl, br := b.state.Balance()
 		w.must(invConservation, al == br && ar == bl, "%s: %d %d and %d %d", e.name(w), al, ar, bl, br)
 	}
-}
-
-// sameRows is used by the crash test: recovery after recovery finds the same.
-func sameRows(a, b disk) bool {
-	if len(a.rows) != len(b.rows) {
-		return false
-	}
-	for k, v := range a.rows {
-		if !bytes.Equal(v, b.rows[k]) {
-			return false
-		}
-	}
-	return slices.Equal(a.channels(), b.channels())
 }

@@ -11,13 +11,14 @@ import (
 
 var (
 	flagSeeds = flag.Int("seeds", 3000, "runs of TestSimulation")
+	flagFirst = flag.Int64("first", 1, "the first seed")
 	flagSeed  = flag.Int64("seed", -1, "the only run of TestSimulation")
 	flagSteps = flag.Int("steps", 100, "bytes of a run")
 )
 
 // TestSimulation runs random schedules.
 func TestSimulation(t *testing.T) {
-	first, n := int64(1), *flagSeeds
+	first, n := *flagFirst, *flagSeeds
 	if *flagSeed >= 0 {
 		first, n = *flagSeed, 1
 	}
@@ -95,4 +96,24 @@ func TestBugs(t *testing.T) {
 		}
 		t.Logf("%-4s %-78s seed %4d  %4.1f s  %s", Bugs[b].ID, Bugs[b].Text, seed, time.Since(begin).Seconds(), kindOf(err))
 	}
+}
+
+// FuzzNode has the fuzzer write schedules.
+func FuzzNode(f *testing.F) {
+	for seed := range int64(8) {
+		f.Add(Schedule(seed, 40))
+	}
+	u, err := NewUniverse()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, s []byte) {
+		if len(s) > 300 {
+			return
+		}
+		if err := u.Run(s, NoBug); err != nil {
+			text, _ := u.Explain(s, NoBug)
+			t.Fatalf("%v\n%s", err, text)
+		}
+	})
 }
