@@ -24,10 +24,16 @@ func play(t *testing.T, args ...string) (stdout, stderr string, status int) {
 	return out.String(), errs.String(), status
 }
 
+// brief are the scenarios of -short: a restart, several parts, strangers.
+var brief = []string{"happy", "lsp-crash", "mpp-3", "forged-hold"}
+
 // TestScenarios plays every scenario: each proves itself.
 func TestScenarios(t *testing.T) {
 	for _, s := range scenarios {
 		t.Run(s.name, func(t *testing.T) {
+			if testing.Short() && !slices.Contains(brief, s.name) {
+				t.Skip("-short")
+			}
 			t.Parallel()
 			out, errs, status := play(t, "demo", "--json", "--pace", "0", "--scenario", s.name)
 			if status != exitOK || errs != "" {

@@ -28,11 +28,11 @@ type commandLine struct {
 }
 
 type demoCommand struct {
-	Scenario string        `default:"happy" placeholder:"NAME" help:"What is to happen: one of --list. Default: happy."`
+	Scenario string        `default:"happy" placeholder:"NAME" help:"What is to happen, one of --list: happy if nothing is said."`
 	List     bool          `help:"List the names of the scenarios, one a line."`
 	Seed     uint64        `default:"1" help:"The nodes' seeds follow from it, and so do their ids."`
-	Pace     time.Duration `default:"700ms" help:"How long to stop after each step, for the eye. 0: not at all. Default: 700ms."`
-	Dir      string        `placeholder:"DIR" help:"Keep the files, in a new folder of DIR for each run. Default: a temporary folder, removed at the end."`
+	Pace     time.Duration `default:"700ms" help:"How long to stop after each step, for the eye. 0: not at all."`
+	Dir      string        `placeholder:"DIR" help:"Keep the files, in a new folder of DIR for each run. If not given: a temporary folder, removed at the end."`
 	JSON     bool          `name:"json" help:"One JSON object a line; the last one is the result."`
 	Verbose  bool          `short:"v" help:"The nodes' logs, on the standard error."`
 }

@@ -123,17 +123,17 @@ func (s *stage) showPreimage() (string, error) {
 	p, ok := s.a.node.Payment(s.payment)
 	switch {
 	case !ok:
-		return "", errors.New("A does not know the payment")
+		return "", errors.New("payment unknown to A")
 	case p.Hash != s.invoice.Hash:
-		return "", fmt.Errorf("A's payment is for hash %x, the invoice for %x", p.Hash[:4], s.invoice.Hash[:4])
+		return "", fmt.Errorf("payment of hash %x, the invoice has %x", p.Hash[:4], s.invoice.Hash[:4])
 	case s.want.refunded && p.State == forward.PaymentFailed && p.Preimage == [32]byte{}:
 		return "A has no preimage, and the payment failed", nil
 	case s.want.refunded:
-		return "", fmt.Errorf("A's payment is %s, want failed", p.State)
+		return "", fmt.Errorf("payment %s, want failed", p.State)
 	case p.State != forward.PaymentSucceeded:
-		return "", fmt.Errorf("A's payment is %s, want succeeded", p.State)
+		return "", fmt.Errorf("payment %s, want succeeded", p.State)
 	case sha256.Sum256(p.Preimage[:]) != s.invoice.Hash:
-		return "", errors.New("SHA-256 of what A holds is not the invoice's payment hash")
+		return "", errors.New("hash of what A holds is not the invoice's payment hash")
 	}
 	return fmt.Sprintf("SHA-256 of what A holds is the invoice's payment hash %.16s", s.hash()), nil
 }
@@ -212,9 +212,9 @@ func (s *stage) showHeld() (string, error) {
 	looks := fmt.Sprintf("LSP_b and B had no HTLC in %d looks while it held", s.samples)
 	switch {
 	case len(held) != s.parts:
-		return "", fmt.Errorf("LSP_a held %d HTLCs, want %d", len(held), s.parts)
+		return "", fmt.Errorf("held %d HTLCs at LSP_a, want %d", len(held), s.parts)
 	case forwarded != want:
-		return "", fmt.Errorf("LSP_a forwarded %d HTLCs, want %d", forwarded, want)
+		return "", fmt.Errorf("forwarded %d HTLCs at LSP_a, want %d", forwarded, want)
 	case s.samples < 2:
 		return "", fmt.Errorf("downstream was looked at %d times while LSP_a held, want 2", s.samples)
 	case s.want.refunded:
@@ -226,7 +226,7 @@ func (s *stage) showHeld() (string, error) {
 // showPassed is showHeld where nothing was to be held.
 func (s *stage) showPassed() (string, error) {
 	if n := s.count(s.lspA, node.HoldHolding); n > 0 {
-		return "", fmt.Errorf("LSP_a held %d HTLCs, want none", n)
+		return "", fmt.Errorf("held %d HTLCs at LSP_a, want none", n)
 	}
 	return "LSP_a held nothing: all HTLCs passed straight through", nil
 }
@@ -237,7 +237,7 @@ func (s *stage) showOnce() (string, error) {
 		wantPaid = 0
 	}
 	if paid != wantPaid || done != wantPaid {
-		return "", fmt.Errorf("B was paid %d times and A paid %d times, want %d", paid, done, wantPaid)
+		return "", fmt.Errorf("paid %d times to B and %d times by A, want %d", paid, done, wantPaid)
 	}
 	at := s.count(s.b, node.HTLCForUs, "hash", s.hash())
 	if want := wantPaid * s.parts; at != want {
@@ -253,7 +253,7 @@ func (s *stage) showApart() (string, error) {
 	for _, x := range s.a.spans {
 		for _, y := range s.b.spans {
 			if x.from.Before(y.to) && y.from.Before(x.to) {
-				return "", fmt.Errorf("A and B were both online from %s to %s", later(x, y).from.Format("15:04:05.000"), earlier(x, y).to.Format("15:04:05.000"))
+				return "", fmt.Errorf("both A and B were online from %s to %s", later(x, y).from.Format("15:04:05.000"), earlier(x, y).to.Format("15:04:05.000"))
 			}
 		}
 	}
