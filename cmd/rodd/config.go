@@ -1,0 +1,441 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"lightningrod/chain/embedded"
+	"lightningrod/cmd/internal/api"
+	"lightningrod/node"
+	"lightningrod/node/forward"
+
+	"github.com/BurntSushi/toml"
+	"github.com/alecthomas/kong"
+	"github.com/btcsuite/btcd/chaincfg"
+	"github.com/lightningnetwork/lnd/lnwire"
+)
+
+// config is all that can be set. One field is a flag (--listen.p2p), an environment variable (ROD_LISTEN_P2P) and a key of the
+// file (p2p in [listen]); the first of these that is given counts, then the default.
+type config struct {
+	Network string `default:"regtest" enum:"regtest,signet" help:"regtest or signet."`
+	DataDir string `placeholder:"DIR" help:"Where everything is kept, in a folder for the network. Default: ~/.rod."`
+	Alias   string `default:"rod" help:"Name told to others, at most 32 bytes."`
+	LSP     bool   `default:"true" negatable:"" help:"Hold HTLCs, keep messages and wake clients for others."`
+
+	Listen struct {
+		P2P      []string `name:"p2p" default:"127.0.0.1:9735" placeholder:"HOST:PORT" help:"Where other nodes connect; empty: nowhere."`
+		Announce []string `placeholder:"HOST:PORT" help:"Addresses told to others. Default: those of p2p."`
+		API      string   `name:"api" placeholder:"PATH" help:"Unix socket of the API. Default: api.sock in the network's folder."`
+		TLS      string   `name:"tls" placeholder:"HOST:PORT" help:"The API over TLS, for bearer tokens. Default: off."`
+		TLSNames []string `name:"tls-names" placeholder:"NAME" help:"More names and addresses for the self-signed certificate."`
+		Metrics  string   `placeholder:"HOST:PORT" help:"/metrics, /healthz and /readyz over plain HTTP, for whoever can reach it. Default: off."`
+	} `embed:"" prefix:"listen."`
+
+	Chain struct {
+		Backend string `default:"embedded" enum:"embedded,bitcoind" help:"embedded (a chain of this node's own, regtest only) or bitcoind."`
+	} `embed:"" prefix:"chain."`
+
+	Bitcoind struct {
+		Addr         string        `placeholder:"HOST:PORT" help:"RPC of bitcoind. Default: the network's port on 127.0.0.1."`
+		Cookie       string        `placeholder:"PATH" help:"Its cookie file. Default: the one in ~/.bitcoin."`
+		User         string        `help:"RPC user, instead of a cookie."`
+		PasswordFile string        `placeholder:"PATH" help:"File with the RPC password."`
+		Password     string        `help:"RPC password. Others on this machine can see it among the flags; prefer the file."`
+		Wait         time.Duration `default:"30s" help:"How long to wait for bitcoind at the start."`
+	} `embed:"" prefix:"bitcoind."`
+
+	Seed struct {
+		PasswordFile string `placeholder:"PATH" help:"File with the seed's password."`
+		Password     string `hidden:"" help:"The seed's password: for the environment, ROD_SEED_PASSWORD."`
+		NoEncrypt    bool   `help:"Keep a new seed unencrypted. Regtest only."`
+	} `embed:"" prefix:"seed."`
+
+	Policy struct {
+		FeeBaseMsat     uint64 `default:"1000" help:"fee_base_msat of our channels."`
+		FeePPM          uint32 `name:"fee-ppm" default:"100" help:"fee_proportional_millionths of our channels."`
+		CltvExpiryDelta uint16 `default:"144" help:"Blocks between an incoming and an outgoing HTLC."`
+		HTLCMinimumMsat uint64 `name:"htlc-minimum-msat" default:"1" help:"Smallest HTLC that is sent on."`
+	} `embed:"" prefix:"policy."`
+
+	Channel struct {
+		MinDepth         uint32 `default:"3" help:"Confirmations before a channel is used."`
+		ToSelfDelay      uint16 `default:"144" help:"Blocks that peers have to wait for their money after they close alone."`
+		MaxAcceptedHTLCs uint16 `name:"max-accepted-htlcs" default:"483" help:"HTLCs that may be in flight towards us, 1 to 483."`
+		MinCapacitySat   uint64 `default:"20000" help:"Smallest channel that peers may open."`
+		MaxCapacitySat   uint64 `default:"1000000000" help:"Largest channel that peers may open."`
+		FulfillMargin    uint32 `default:"18" help:"Blocks before its expiry at which a fulfilled HTLC goes on chain."`
+	} `embed:"" prefix:"channel."`
+
+	Log struct {
+		Format string `default:"auto" enum:"auto,text,json" help:"text, json, or auto: text on a terminal."`
+		Level  string `default:"info" enum:"debug,info,warn,error" help:"debug, info, warn or error."`
+	} `embed:"" prefix:"log."`
+}
+
+// commandLine is config and what to do with it.
+type commandLine struct {
+	ConfigFile string `name:"config" placeholder:"PATH" help:"TOML file. Default: rodd.toml in the data folder, if it is there."`
+	config
+
+	Run     struct{}   `cmd:"" default:"1" help:"Run the node (the default)."`
+	Init    struct{}   `cmd:"" help:"Make a seed, show its 24 words once, and end."`
+	Restore restoreCmd `cmd:"" help:"Make the seed file from 24 words."`
+	Config  struct {
+		Check struct{} `cmd:"" help:"Say whether the configuration is good, and end."`
+		Print struct{} `cmd:"" help:"Print the configuration as it counts, as TOML without passwords, and end."`
+	} `cmd:"" help:"Check or print the configuration."`
+	Version struct{} `cmd:"" help:"Print the version."`
+}
+
+type restoreCmd struct {
+	WordsFile string `placeholder:"PATH" help:"File with the words. Default: they are asked for, or read from the standard input."`
+}
+
+// parse reads flags, environment and file. Helped says that the user asked for help and got it.
+func parse(args []string, stdout, stderr io.Writer) (line *commandLine, command string, helped bool, err error) {
+	read := func(resolvers ...kong.Option) (string, error) {
+		line = &commandLine{}
+		options := append([]kong.Option{
+			kong.Name("rodd"), kong.Description("Lightning Rod: a Lightning node that holds payments for nodes which are never online together."),
+			kong.Writers(stdout, stderr), kong.Exit(func(int) { helped = true }), kong.DefaultEnvars("ROD"),
+			kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
+		}, resolvers...)
+		k, err := kong.New(line, options...)
+		if err != nil {
+			return "", err
+		}
+		ctx, err := k.Parse(args)
+		if err != nil || helped {
+			return "", err
+		}
+		return ctx.Command(), nil
+	}
+	// The first look finds the file, the second reads with it.
+	command, err = read()
+	if err != nil || helped {
+		return line, "", helped, err
+	}
+	file, given, err := line.configPath()
+	if err != nil {
+		return nil, "", false, err
+	}
+	text, err := os.ReadFile(file)
+	switch {
+	case err == nil:
+		keys, err := tomlKeys(text)
+		if err != nil {
+			return nil, "", false, fmt.Errorf("%s: %w", file, err)
+		}
+		if command, err = read(kong.Resolvers(&fileResolver{path: file, keys: keys})); err != nil {
+			return nil, "", false, err
+		}
+	case !given && errors.Is(err, os.ErrNotExist):
+	default:
+		return nil, "", false, fmt.Errorf("config: %w", err)
+	}
+	if err := line.settle(); err != nil {
+		return nil, "", false, err
+	}
+	return line, command, false, nil
+}
+
+func (c *commandLine) configPath() (path string, given bool, err error) {
+	if c.ConfigFile != "" {
+		path, err = expand(c.ConfigFile)
+		return path, true, err
+	}
+	dir, err := c.dataDir()
+	return filepath.Join(dir, "rodd.toml"), false, err
+}
+
+// fileResolver gives kong the values of the file. The environment goes before it, which kong by itself has the other way round.
+type fileResolver struct {
+	path string
+	keys map[string]any // by flag name
+}
+
+// Validate refuses keys that are no flag's.
+func (r *fileResolver) Validate(app *kong.Application) error {
+	known := map[string]bool{}
+	for _, f := range app.Flags {
+		known[f.Name] = f.Name != "help" && f.Name != "config"
+	}
+	names := make([]string, 0, len(r.keys))
+	for name := range r.keys {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		if !known[name] {
+			return fmt.Errorf("%s: unknown key %s", r.path, strings.ReplaceAll(name, "-", "_"))
+		}
+	}
+	return nil
+}
+
+func (r *fileResolver) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+	for _, env := range flag.Envs {
+		if _, set := os.LookupEnv(env); set {
+			return nil, nil
+		}
+	}
+	v, ok := r.keys[flag.Name]
+	if !ok {
+		return nil, nil
+	}
+	return v, nil
+}
+
+// tomlKeys flattens a TOML document: p2p in [listen] becomes listen.p2p. Underscores become hyphens, as flags have them.
+func tomlKeys(text []byte) (map[string]any, error) {
+	var tree map[string]any
+	if err := toml.Unmarshal(text, &tree); err != nil {
+		var p toml.ParseError
+		if errors.As(err, &p) {
+			return nil, fmt.Errorf("line %d: %s", p.Position.Line, p.Message)
+		}
+		return nil, err
+	}
+	keys := map[string]any{}
+	var walk func(prefix string, t map[string]any) error
+	walk = func(prefix string, t map[string]any) error {
+		for name, v := range t {
+			full := prefix + strings.ReplaceAll(name, "_", "-")
+			switch v := v.(type) {
+			case map[string]any:
+				if err := walk(full+".", v); err != nil {
+					return err
+				}
+			case []any:
+				items := make([]string, len(v))
+				for i, x := range v {
+					s, ok := x.(string)
+					if !ok || strings.Contains(s, ",") {
+						return fmt.Errorf("%s: entry %d is not a string without commas", prefix+name, i+1)
+					}
+					items[i] = s
+				}
+				keys[full] = strings.Join(items, ",")
+			case bool:
+				keys[full] = v
+			case string:
+				keys[full] = v
+			case int64:
+				keys[full] = fmt.Sprint(v)
+			default:
+				return fmt.Errorf("%s: a %T fits nothing", prefix+name, v)
+			}
+		}
+		return nil
+	}
+	return keys, walk("", tree)
+}
+
+// expand is a path with ~ as the home folder.
+func expand(path string) (string, error) {
+	rest, ok := strings.CutPrefix(path, "~")
+	if !ok || rest != "" && rest[0] != '/' {
+		return path, nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", path, err)
+	}
+	return home + rest, nil
+}
+
+func (c *config) dataDir() (string, error) {
+	if c.DataDir == "" {
+		return api.DefaultDir()
+	}
+	return expand(c.DataDir)
+}
+
+// settle fills in what follows from other fields, and checks what can be checked without touching anything.
+func (c *config) settle() (err error) {
+	if c.DataDir, err = c.dataDir(); err != nil {
+		return err
+	}
+	if c.DataDir, err = filepath.Abs(c.DataDir); err != nil {
+		return err
+	}
+	for _, path := range []*string{&c.Listen.API, &c.Bitcoind.Cookie, &c.Bitcoind.PasswordFile, &c.Seed.PasswordFile} {
+		if *path, err = expand(*path); err != nil {
+			return err
+		}
+	}
+	if c.Listen.API == "" {
+		c.Listen.API = filepath.Join(c.dir(), "api.sock")
+	}
+	c.Listen.P2P = slices.DeleteFunc(c.Listen.P2P, func(a string) bool { return a == "" })
+	if c.Chain.Backend == "bitcoind" {
+		if err := c.settleBitcoind(); err != nil {
+			return err
+		}
+	}
+	return c.check()
+}
+
+func (c *config) settleBitcoind() error {
+	if c.Bitcoind.Addr == "" {
+		port := map[string]string{"regtest": "18443", "signet": "38332"}[c.Network]
+		c.Bitcoind.Addr = "127.0.0.1:" + port
+	}
+	if c.Bitcoind.User == "" && c.Bitcoind.Cookie == "" {
+		path, err := expand("~/.bitcoin/" + c.Network + "/.cookie")
+		if err != nil {
+			return err
+		}
+		c.Bitcoind.Cookie = path
+	}
+	return nil
+}
+
+// sockPathLimit is what a unix socket's name may have on Linux.
+const sockPathLimit = 107
+
+func (c *config) check() error {
+	hostPort := func(key string, addrs ...string) error {
+		for _, a := range addrs {
+			if _, _, err := net.SplitHostPort(a); a != "" && err != nil {
+				return fmt.Errorf("%s: %q is not host:port", key, a)
+			}
+		}
+		return nil
+	}
+	errs := []error{
+		hostPort("listen.p2p", c.Listen.P2P...), hostPort("listen.announce", c.Listen.Announce...), hostPort("listen.tls", c.Listen.TLS),
+		hostPort("listen.metrics", c.Listen.Metrics), hostPort("bitcoind.addr", c.Bitcoind.Addr),
+	}
+	for _, x := range []struct {
+		bad  bool
+		text string
+	}{
+		{len(c.Alias) > 32, fmt.Sprintf("alias: %d bytes, at most 32 (BOLT 7)", len(c.Alias))},
+		{len(c.Listen.API) > sockPathLimit, fmt.Sprintf("listen.api: a path of %d bytes, at most %d: choose a shorter one", len(c.Listen.API), sockPathLimit)},
+		{c.Chain.Backend == "embedded" && c.Network != "regtest", fmt.Sprintf("chain.backend: embedded is for regtest, not %s", c.Network)},
+		{c.Seed.NoEncrypt && c.Network != "regtest", fmt.Sprintf("seed.no-encrypt: for regtest only, not %s", c.Network)},
+		{c.Bitcoind.Password != "" && c.Bitcoind.PasswordFile != "", "bitcoind.password and bitcoind.password-file: give one"},
+		{c.Seed.Password != "" && c.Seed.PasswordFile != "", "seed.password and seed.password-file: give one"},
+		{c.Channel.MaxAcceptedHTLCs < 1 || c.Channel.MaxAcceptedHTLCs > 483, fmt.Sprintf("channel.max-accepted-htlcs: %d outside 1..483", c.Channel.MaxAcceptedHTLCs)},
+		{c.Channel.MinCapacitySat > c.Channel.MaxCapacitySat, fmt.Sprintf("channel.min-capacity-sat: %d above channel.max-capacity-sat %d", c.Channel.MinCapacitySat, c.Channel.MaxCapacitySat)},
+		{c.Channel.MinDepth < 1 || c.Channel.MinDepth > 144, fmt.Sprintf("channel.min-depth: %d outside 1..144", c.Channel.MinDepth)},
+		{c.Channel.ToSelfDelay < 6 || c.Channel.ToSelfDelay > 2016, fmt.Sprintf("channel.to-self-delay: %d outside 6..2016", c.Channel.ToSelfDelay)},
+		{c.Policy.CltvExpiryDelta < 34, fmt.Sprintf("policy.cltv-expiry-delta: %d below minimum 34", c.Policy.CltvExpiryDelta)},
+		{c.Policy.CltvExpiryDelta > 2016, fmt.Sprintf("policy.cltv-expiry-delta: %d above 2016", c.Policy.CltvExpiryDelta)},
+		{c.Policy.FeePPM > 1_000_000, fmt.Sprintf("policy.fee-ppm: %d above 1000000", c.Policy.FeePPM)},
+		{c.Policy.FeeBaseMsat > 1_000_000_000, fmt.Sprintf("policy.fee-base-msat: %d above 1000000000", c.Policy.FeeBaseMsat)},
+	} {
+		if x.bad {
+			errs = append(errs, errors.New(x.text))
+		}
+	}
+	for _, err := range errs {
+		if err != nil {
+			return err // one clear line
+		}
+	}
+	return nil
+}
+
+// dir is the network's folder.
+func (c *config) dir() string { return filepath.Join(c.DataDir, c.Network) }
+
+func (c *config) params() *chaincfg.Params {
+	switch {
+	case c.Network == "signet":
+		return &chaincfg.SigNetParams
+	case c.Chain.Backend == "embedded":
+		return embedded.Params()
+	}
+	return &chaincfg.RegressionNetParams
+}
+
+// node is the node's own configuration, but for seed, chain and log.
+func (c *config) node() node.Config {
+	return node.Config{
+		Dir: c.dir(), Params: c.params(), Alias: c.Alias, LSP: c.LSP, Listen: c.Listen.P2P, Announce: c.Listen.Announce,
+		LocalHooks: c.Network == "regtest",
+		Policy: forward.Policy{
+			FeeBase: lnwire.MilliSatoshi(c.Policy.FeeBaseMsat), FeePPM: c.Policy.FeePPM, CltvExpiryDelta: c.Policy.CltvExpiryDelta,
+			HTLCMinimum: lnwire.MilliSatoshi(c.Policy.HTLCMinimumMsat),
+		},
+		Channel: node.ChannelConfig{
+			MinDepth: c.Channel.MinDepth, ToSelfDelay: c.Channel.ToSelfDelay, MaxAcceptedHTLCs: c.Channel.MaxAcceptedHTLCs,
+			MinCapacity: c.Channel.MinCapacitySat, MaxCapacity: c.Channel.MaxCapacitySat, FulfillMargin: c.Channel.FulfillMargin,
+		},
+	}
+}
+
+// print writes the configuration as the file would have it. Passwords are left out.
+func (c *config) print(w io.Writer) error {
+	shown := *c
+	shown.Seed.Password, shown.Bitcoind.Password = "", ""
+	var b strings.Builder
+	writeTOML(&b, reflect.ValueOf(shown), "")
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// writeTOML writes the fields of a struct, and then those that are structs as sections.
+func writeTOML(b *strings.Builder, v reflect.Value, section string) {
+	t := v.Type()
+	if section != "" {
+		fmt.Fprintf(b, "\n[%s]\n", section)
+	}
+	for i := range t.NumField() {
+		f := v.Field(i)
+		name := t.Field(i).Tag.Get("name")
+		if name == "" {
+			name = kebab(t.Field(i).Name)
+		}
+		name = strings.ReplaceAll(name, "-", "_")
+		switch x := f.Interface().(type) {
+		case time.Duration:
+			fmt.Fprintf(b, "%s = %q\n", name, x.String())
+		case string:
+			if t.Field(i).Tag.Get("hidden") == "" && name != "password" {
+				fmt.Fprintf(b, "%s = %q\n", name, x)
+			}
+		case []string:
+			quoted := make([]string, len(x))
+			for i, s := range x {
+				quoted[i] = fmt.Sprintf("%q", s)
+			}
+			fmt.Fprintf(b, "%s = [%s]\n", name, strings.Join(quoted, ", "))
+		default:
+			if f.Kind() != reflect.Struct {
+				fmt.Fprintf(b, "%s = %v\n", name, x)
+			}
+		}
+	}
+	for i := range t.NumField() {
+		if prefix := t.Field(i).Tag.Get("prefix"); prefix != "" {
+			writeTOML(b, v.Field(i), strings.TrimSuffix(prefix, "."))
+		}
+	}
+}
+
+// kebab is a field's name as kong makes a flag of it.
+func kebab(name string) string {
+	var b strings.Builder
+	for i, r := range name {
+		if r >= 'A' && r <= 'Z' {
+			if i > 0 && !(name[i-1] >= 'A' && name[i-1] <= 'Z') {
+				b.WriteByte('-')
+			}
+			r += 'a' - 'A'
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
