@@ -78,6 +78,7 @@ type truth struct {
 	child    map[nodeKey]channel.Key // outgoing HTLCs that became durable, by the incoming one
 	offered  map[nodeTag]channel.Key // the same, by what part of what payment they are
 	fee      map[nodeKey]lnwire.MilliSatoshi
+	dust     map[nodeKey]bool // the outgoing HTLC is in no commitment: on chain there is nothing to claim
 	claimed  map[*edge]bool // a node decided to close to claim a preimage
 	begin    []lnwire.MilliSatoshi
 	closed   []lnwire.MilliSatoshi // what nodes took out of channels that are over
@@ -98,7 +99,7 @@ type nodeTag struct {
 
 func newTruth() truth {
 	return truth{paid: map[nodeKey]bool{}, child: map[nodeKey]channel.Key{}, offered: map[nodeTag]channel.Key{},
-		fee: map[nodeKey]lnwire.MilliSatoshi{}, claimed: map[*edge]bool{}, settled: map[nodeKey]bool{}}
+		fee: map[nodeKey]lnwire.MilliSatoshi{}, dust: map[nodeKey]bool{}, claimed: map[*edge]bool{}, settled: map[nodeKey]bool{}}
 }
 
 // started notes what everybody has.
@@ -165,7 +166,7 @@ func (w *World) noticed(n *node, in *inbox, prev *channel.State, t *turn, x chan
 	case channel.Settled:
 		k := nodeKey{n.index, x.Key}
 		_, paid := x.Outcome.(channel.Fulfill)
-		w.must(invFulfill, paid || !w.truth.paid[k], "%s failed HTLC %v, whose outgoing HTLC was fulfilled", n.name, x.Key)
+		w.must(invFulfill, paid || !w.paid(n, x.Key), "%s failed HTLC %v, whose outgoing HTLC was fulfilled", n.name, x.Key)
 		if fee, forwarded := w.truth.fee[k]; paid && forwarded {
 			w.truth.earned[n.index] += fee
 			t.lost = append(t.lost, func() { w.truth.earned[n.index] -= fee })
@@ -207,6 +208,15 @@ func (w *World) claimed(n *node, in *inbox) {
 	}
 	w.must(invQuiet, due, "%s claims on %s without need", n.name, in.edge.name(w))
 }
+
+// paid says whether a peer downstream has given the preimage for an incoming HTLC, so that failing it loses money. What is too small
+// for an output is lost with a channel that goes on chain before the preimage is durable.
+func (w *World) paid(n *node, k channel.Key) bool {
+	key := nodeKey{n.index, k}
+	return w.truth.paid[key] && !(w.onChain && w.truth.dust[key])
+}
+
+const dustLimit = 354_000 // msat
 
 // heard notes which HTLCs have to be held.
 func (w *World) heard(n *node, t *turn, ev forward.Event) {
@@ -280,7 +290,7 @@ func (w *World) settling(n *node, k channel.Key, o channel.Outcome) {
 		}
 		return
 	}
-	w.must(invFail, !w.truth.paid[nodeKey{n.index, k}], "%s fails HTLC %v, whose outgoing HTLC was fulfilled", n.name, k)
+	w.must(invFail, !w.paid(n, k), "%s fails HTLC %v, whose outgoing HTLC was fulfilled", n.name, k)
 	children := n.children()[k]
 	w.must(invFail, len(children) == 0, "%s fails HTLC %v, which has the outgoing HTLC %v", n.name, k, children)
 }
@@ -320,7 +330,7 @@ func (w *World) related(n *node) {
 			_, paid := h.Outcome.(channel.Fulfill)
 			if h.Outcome != nil && !paid {
 				w.must(invFail, len(below) == 0, "%s: HTLC %v is failed, and has the outgoing HTLC %v", n.name, k, below)
-				w.must(invFulfill, !w.truth.paid[nodeKey{n.index, k}], "%s: HTLC %v is failed, its outgoing HTLC was fulfilled", n.name, k)
+				w.must(invFulfill, !w.paid(n, k), "%s: HTLC %v is failed, its outgoing HTLC was fulfilled", n.name, k)
 			}
 			if len(below) == 0 || in.state.Phase() >= channel.PhaseClosing {
 				continue
@@ -397,6 +407,7 @@ func (w *World) writtenChild(n *node, parent channel.Key, h *channel.HTLC) {
 	before, twice := w.truth.child[k]
 	w.must(invOneChild, !twice, "%s: HTLC %v is forwarded as %v, and was as %v", n.name, parent, h.Key, before)
 	w.truth.child[k] = h.Key
+	w.truth.dust[k] = h.Amount < dustLimit
 	body := n.disk.bodies[bodyKey{parent.Channel, channel.BodyKey{HTLC: parent.HTLC}}]
 	if body == nil {
 		w.must(invParent, false, "%s: HTLC %v is durable before its incoming HTLC %v", n.name, h.Key, parent)
