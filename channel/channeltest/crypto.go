@@ -2,6 +2,7 @@ package channeltest
 
 import (
 	"crypto/sha256"
+	"sync"
 
 	"lightningrod/channel"
 	"lightningrod/channel/commitment"
@@ -18,9 +19,11 @@ type Crypto interface {
 
 // keys are the private keys of one side, all derived from its name.
 type keys struct {
-	privs  commitment.Privs
-	seed   [32]byte
-	base   commitment.BasePoints
+	privs commitment.Privs
+	seed  [32]byte
+	base  commitment.BasePoints
+
+	mu     *sync.Mutex
 	points map[uint64]commitment.PubKey
 }
 
@@ -36,6 +39,7 @@ func newKeys(name string) keys {
 			DelayedPayment: key("delayed"), HTLC: key("htlc"),
 		},
 		seed:   sha256.Sum256([]byte(name + "/seed")),
+		mu:     new(sync.Mutex),
 		points: make(map[uint64]commitment.PubKey),
 	}
 	k.base = k.privs.BasePoints()
@@ -49,6 +53,8 @@ func (k *keys) Secret(n uint64) [32]byte {
 }
 
 func (k *keys) Point(n uint64) commitment.PubKey {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	p, ok := k.points[n]
 	if !ok {
 		p = commitment.PointOf(k.Secret(n))
@@ -76,8 +82,9 @@ type Toy struct {
 	memo *Memo
 }
 
-// Memo is what Toys have derived. It may be shared by Toys of one goroutine.
+// Memo is what Toys have derived. It may be shared.
 type Memo struct {
+	mu     sync.Mutex
 	keys   map[memoKey]commitment.Keys
 	pubs   map[memoPub]commitment.PubKey
 	points map[[32]byte]commitment.PubKey
@@ -96,6 +103,8 @@ func NewMemo() *Memo {
 func NewToy(name string, memo *Memo) *Toy { return &Toy{newKeys(name), memo} }
 
 func (t *Toy) DeriveKeys(point commitment.PubKey, owner, other commitment.BasePoints) (commitment.Keys, error) {
+	t.memo.mu.Lock()
+	defer t.memo.mu.Unlock()
 	m := memoKey{point, owner.Funding, other.Funding}
 	if k, ok := t.memo.keys[m]; ok {
 		return k, nil
@@ -108,6 +117,8 @@ func (t *Toy) DeriveKeys(point commitment.PubKey, owner, other commitment.BasePo
 }
 
 func (t *Toy) PointOf(secret [32]byte) commitment.PubKey {
+	t.memo.mu.Lock()
+	defer t.memo.mu.Unlock()
 	p, ok := t.memo.points[secret]
 	if !ok {
 		p = commitment.PointOf(secret)
@@ -133,6 +144,8 @@ func (t *Toy) pub(j commitment.SignJob) commitment.PubKey {
 	if j.Point == (commitment.PubKey{}) {
 		return base
 	}
+	t.memo.mu.Lock()
+	defer t.memo.mu.Unlock()
 	m := memoPub{base, j.Point}
 	p, ok := t.memo.pubs[m]
 	if !ok {

@@ -3,7 +3,10 @@ package channeltest
 import (
 	"crypto/sha256"
 	"fmt"
+	"runtime"
 	"strings"
+	"sync"
+	"time"
 
 	"lightningrod/chain"
 	"lightningrod/channel"
@@ -14,139 +17,197 @@ type Budget struct {
 	Adds        [2]int // by side
 	Fees        int    // update_fee by alice
 	Disconnects int
+	Crashes     int  // of either side: it is restored from its rows
 	FailToo     bool // HTLCs are failed as well as fulfilled
+	Turns       bool // what a side has sent in one turn arrives together: fewer orders
 	States      int  // give up after so many; 0: never
 }
 
-// node is a state of the two sides and the wire, and how it was reached.
+// node is a state of the two sides and the wire, and how it was reached. pair goes once its children are known.
 type node struct {
 	pair   *Pair
 	ledger *Ledger
 	left   Budget
 	parent *node
-	action string
+	action string // a line of a golden script
 }
 
 // Explored is what an exploration saw.
 type Explored struct {
-	States, Turns, Ends int
-	Cut                 bool // by Budget.States
+	States, Turns, Rests int // rests: states in which nothing more has to happen
+	Depth                int // actions of the longest of the shortest ways
+	Cut                  bool
+	Time                 time.Duration
 }
 
+func (e Explored) String() string {
+	s := fmt.Sprintf("%d states, %d turns, %d rests, depth %d, %.0f states/s", e.States, e.Turns, e.Rests, e.Depth, float64(e.States)/e.Time.Seconds())
+	if e.Cut {
+		s += ", not all"
+	}
+	return s
+}
+
+// BadPath is the shortest way to a state in which something is wrong.
+type BadPath struct {
+	Err    error
+	Script string // a golden script that goes there
+}
+
+func (e *BadPath) Error() string { return fmt.Sprintf("%v\n%s", e.Err, e.Script) }
+
+func (e *BadPath) Unwrap() error { return e.Err }
+
 // Explore visits every state that can be reached from an open pair within the budget: every order of deliveries, additions,
-// removals, fee changes and disconnections. In states where nothing can happen any more both sides must agree and the
-// money be right. The error shows the shortest way to the first bad state.
-func Explore(start *Pair, b Budget) (Explored, error) {
-	var e Explored
+// removals, fee changes, disconnections and crashes. In states in which nothing more has to happen both sides must agree and
+// the money be right. An error is a *BadPath.
+//
+// It goes level by level, over all cores; which path is found does not depend on their number.
+func Explore(start *Pair, b Budget) (e Explored, err error) {
+	began := time.Now()
+	defer func() { e.Time = time.Since(began) }()
 	root := &node{pair: start.Clone(), left: b}
 	root.ledger = NewLedger(root.pair)
-	seen := map[[32]byte]bool{root.key(): true}
-	level := []*node{root}
-	for len(level) > 0 {
+	seen := map[[16]byte]bool{root.key(): true}
+	for level := []*node{root}; len(level) > 0; {
+		grown := make([]growth, len(level))
+		inParallel(len(level), func(i int) { grown[i] = level[i].grow() })
 		var next []*node
-		for _, n := range level {
-			children, err := n.children(&e)
+		for i := range grown {
+			g := &grown[i]
+			if g.err != nil {
+				return e, g.err
+			}
+			e.Turns += len(g.children)
+			if g.rest {
+				e.Rests++
+			}
+			for j, c := range g.children {
+				if !seen[g.keys[j]] {
+					seen[g.keys[j]] = true
+					next = append(next, c)
+				}
+			}
+			level[i].pair, level[i].ledger, *g = nil, nil, growth{}
+		}
+		bad := make([]error, len(next))
+		inParallel(len(next), func(i int) { bad[i] = next[i].check() })
+		for _, err := range bad {
 			if err != nil {
 				return e, err
 			}
-			if len(children) == 0 {
-				e.Ends++
-				if err := n.final(); err != nil {
-					return e, fmt.Errorf("%w\n%s", err, n.path())
-				}
-			}
-			for _, c := range children {
-				k := c.key()
-				if seen[k] {
-					continue
-				}
-				seen[k] = true
-				for _, s := range c.pair.Sides {
-					if err := s.checkEncoding(); err != nil {
-						return e, fmt.Errorf("%w\n%s", err, c.path())
-					}
-				}
-				next = append(next, c)
-			}
 		}
-		e.States = len(seen)
-		if b.States > 0 && e.States > b.States {
+		if e.States = len(seen); b.States > 0 && e.States > b.States {
 			e.Cut = true
 			return e, nil
 		}
-		level = next
+		if level = next; len(level) > 0 {
+			e.Depth++
+		}
 	}
 	return e, nil
 }
 
-// key is everything that decides about the future.
-func (n *node) key() [32]byte {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%v %v %t %v\n", n.left.Adds, n.left.Fees, n.pair.Connected, n.left.Disconnects)
-	for _, s := range n.pair.Sides {
-		b.Write(s.State.Encode())
-		b.WriteString(s.State.String())
-		for _, m := range s.Out {
-			b.WriteString(channel.DescribeMessage(m))
-			b.WriteByte('\n')
-		}
+// inParallel calls f for 0..n-1, on all cores.
+func inParallel(n int, f func(i int)) {
+	var wg sync.WaitGroup
+	workers := min(runtime.GOMAXPROCS(0), n)
+	for w := range workers {
+		wg.Go(func() {
+			for i := w; i < n; i += workers {
+				f(i)
+			}
+		})
 	}
-	return sha256.Sum256([]byte(b.String()))
+	wg.Wait()
 }
 
-// child does one action on a copy.
-func (n *node) child(e *Explored, action string, do func(c *node) error) (*node, error) {
-	p := n.pair.Clone()
-	c := &node{pair: p, ledger: n.ledger.clone(p), left: n.left, parent: n, action: action}
-	e.Turns++
-	err := do(c)
-	if err == nil {
-		err = c.ledger.Look()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%w\n%s", err, c.path())
-	}
-	return c, nil
+// growth is what comes after a node.
+type growth struct {
+	children []*node
+	keys     [][16]byte
+	rest     bool
+	err      error
 }
 
-func (n *node) children(e *Explored) ([]*node, error) {
-	var all []*node
-	var first error
+// grow does every action there is. Those that have to happen some time, deliveries, decisions and new connections, come
+// first: without any the node is at rest, whatever else may happen.
+func (n *node) grow() (g growth) {
 	try := func(action string, do func(c *node) error) {
-		c, err := n.child(e, action, do)
-		if err != nil && first == nil {
-			first = err
+		c, err := n.child(action, do)
+		if err != nil && g.err == nil {
+			g.err = err
 		}
 		if err == nil {
-			all = append(all, c)
+			g.children = append(g.children, c)
+			g.keys = append(g.keys, c.key())
 		}
 	}
+	n.must(try)
+	if g.rest = len(g.children) == 0 && g.err == nil; g.rest {
+		if err := n.ledger.Final(); err != nil {
+			g.err = n.bad(err)
+		}
+	}
+	n.may(try)
+	return g
+}
+
+// must are the actions that have to happen some time.
+func (n *node) must(try func(string, func(*node) error)) {
 	for side, s := range n.pair.Sides {
-		if len(s.Out) > 0 {
-			try(fmt.Sprintf("deliver %s's %s", s.Name, channel.DescribeMessage(s.Out[0])), func(c *node) error {
-				_, err := c.pair.Deliver(side)
-				return err
+		if count := len(s.Out); count > 0 {
+			if !n.left.Turns {
+				count = 1
+			}
+			try(fmt.Sprintf("deliver %s %d", s.Name, count), func(c *node) error {
+				for range count {
+					if _, err := c.pair.Deliver(side); err != nil {
+						return err
+					}
+				}
+				return nil
 			})
 		}
+		if h := undecided(s.State); h != nil {
+			id, payment := h.HTLC.Key.HTLC, n.ledger.payment(h.HTLC.Hash)
+			try(fmt.Sprintf("%s fulfill %d n=%d", s.Name, id, payment), func(c *node) error {
+				return c.pair.Do(side, channel.Settle{HTLC: id, Outcome: channel.Fulfill{Preimage: Preimage(payment)}})
+			})
+			if n.left.FailToo {
+				try(fmt.Sprintf("%s fail %d", s.Name, id), func(c *node) error {
+					return c.pair.Do(side, channel.Settle{HTLC: id, Outcome: channel.Fail{Reason: []byte("reason")}})
+				})
+			}
+		}
+	}
+	if !n.pair.Connected {
+		try("connect", func(c *node) error { return c.pair.Connect() })
+	}
+}
+
+// may are the actions that the budget allows.
+func (n *node) may(try func(string, func(*node) error)) {
+	for side, s := range n.pair.Sides {
 		if _, _, usable := s.State.Usable(); usable && n.left.Adds[side] > 0 {
-			try(s.Name+" adds", func(c *node) error {
+			payment := uint64(side)<<32 | (n.ledger.next + 1)
+			try(fmt.Sprintf("%s add amount=1000 n=%d", s.Name, payment), func(c *node) error {
 				c.left.Adds[side]--
 				return c.pair.Do(side, channel.Add{HTLC: c.ledger.HTLC(side, 1_000_000)})
 			})
 		}
-		for what := byte(0); what < 2; what++ {
-			if what == 1 && !n.left.FailToo || !n.settles(side) {
-				continue
-			}
-			try(fmt.Sprintf("%s settles %d", s.Name, what), func(c *node) error {
-				return c.ledger.settleOne(side, 2-2*what)
+		if n.left.Crashes > 0 {
+			try(s.Name+" crash", func(c *node) error {
+				c.left.Crashes--
+				return c.pair.Crash(side)
 			})
 		}
 	}
 	if _, _, usable := n.pair.Sides[0].State.Usable(); usable && n.left.Fees > 0 {
-		try("alice changes the fee", func(c *node) error {
+		rate := chain.FeePerKw(300 + 10*n.left.Fees)
+		try(fmt.Sprintf("alice fee %d", rate), func(c *node) error {
 			c.left.Fees--
-			return c.pair.Do(0, channel.UpdateFee{FeePerKw: chain.FeePerKw(300 + 10*c.left.Fees)})
+			return c.pair.Do(0, channel.UpdateFee{FeePerKw: rate})
 		})
 	}
 	if n.pair.Connected && n.left.Disconnects > 0 {
@@ -155,30 +216,72 @@ func (n *node) children(e *Explored) ([]*node, error) {
 			return c.pair.Disconnect()
 		})
 	}
-	if !n.pair.Connected {
-		try("connect", func(c *node) error { return c.pair.Connect() })
-	}
-	return all, first
 }
 
-func (n *node) settles(side int) bool {
-	for _, h := range n.pair.Sides[side].State.Received() {
+// undecided is the first HTLC that waits for a decision.
+func undecided(s *channel.State) *channel.LiveHTLC {
+	for _, h := range s.Received() {
 		if h.Stage == channel.Irrevocable && h.Outcome == nil {
-			return true
+			return &h
 		}
 	}
-	return false
+	return nil
 }
 
-func (n *node) final() error { return n.ledger.Final() }
+// child does one action on a copy.
+func (n *node) child(action string, do func(c *node) error) (c *node, err error) {
+	p := n.pair.Clone()
+	c = &node{pair: p, ledger: n.ledger.clone(p), left: n.left, parent: n, action: action}
+	defer func() {
+		if r := recover(); r != nil {
+			err = c.bad(fmt.Errorf("panic: %v", r))
+		}
+	}()
+	if err := do(c); err != nil {
+		return nil, c.bad(err)
+	}
+	if err := c.ledger.Look(); err != nil {
+		return nil, c.bad(err)
+	}
+	return c, nil
+}
 
-// path is the way to the node, as lines.
-func (n *node) path() string {
+// check is done once in every new state.
+func (n *node) check() error {
+	for _, s := range n.pair.Sides {
+		if err := s.State.Invariants(); err != nil {
+			return n.bad(fmt.Errorf("%s: %w", s.Name, err))
+		}
+		if err := s.checkEncoding(); err != nil {
+			return n.bad(err)
+		}
+	}
+	return nil
+}
+
+// key is everything that decides about the future.
+func (n *node) key() (k [16]byte) {
+	h := sha256.New()
+	fmt.Fprintf(h, "%v %v %t %v %v\n", n.left.Adds, n.left.Fees, n.pair.Connected, n.left.Disconnects, n.left.Crashes)
+	for _, s := range n.pair.Sides {
+		h.Write(s.State.Encode())
+		h.Write([]byte(s.State.String()))
+		for _, m := range s.Out {
+			h.Write([]byte(channel.DescribeMessage(m)))
+			h.Write([]byte{'\n'})
+		}
+	}
+	copy(k[:], h.Sum(nil))
+	return k
+}
+
+// bad is an error in this node. The script begins with the channel that the tests open.
+func (n *node) bad(err error) error {
 	var lines []string
 	for m := n; m.parent != nil; m = m.parent {
 		lines = append([]string{m.action}, lines...)
 	}
-	return strings.Join(lines, "\n") + fmt.Sprintf("\n%v\n%v", n.pair.Sides[0].State, n.pair.Sides[1].State)
+	return &BadPath{err, "open capacity=1000000 push=400000\n" + strings.Join(lines, "\n") + "\nagree\n"}
 }
 
 func (l *Ledger) clone(p *Pair) *Ledger {
@@ -187,6 +290,16 @@ func (l *Ledger) clone(p *Pair) *Ledger {
 	c.amount, c.from = copyMap(l.amount), copyMap(l.from)
 	c.fulfilled = copyMap(l.fulfilled)
 	return &c
+}
+
+// payment is the payment with a hash.
+func (l *Ledger) payment(hash [32]byte) uint64 {
+	for n := range l.amount {
+		if Hash(n) == hash {
+			return n
+		}
+	}
+	return 0
 }
 
 func copyMap[K comparable, V any](m map[K]V) map[K]V {

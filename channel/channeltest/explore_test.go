@@ -5,7 +5,10 @@ import (
 	"testing"
 )
 
-var large = flag.Bool("large", false, "explore more than a few seconds")
+var (
+	large  = flag.Bool("large", false, "explore for a minute, not a few seconds")
+	states = flag.Int("states", 200_000, "with -large: give up the largest exploration after so many")
+)
 
 func TestExplore(t *testing.T) {
 	type run struct {
@@ -14,14 +17,15 @@ func TestExplore(t *testing.T) {
 	}
 	runs := []run{
 		{"one add a side, one disconnect", Budget{Adds: [2]int{1, 1}, Disconnects: 1, FailToo: true}},
-		{"one add, three disconnects", Budget{Adds: [2]int{1, 0}, Disconnects: 3, FailToo: true}},
+		{"one add, two disconnects, one crash", Budget{Adds: [2]int{1, 0}, Disconnects: 2, Crashes: 1, FailToo: true}},
 		{"one add and a fee, two disconnects", Budget{Adds: [2]int{0, 1}, Fees: 1, Disconnects: 2}},
+		{"two adds and one, by turns", Budget{Adds: [2]int{2, 1}, Turns: true}},
 	}
 	if *large {
 		runs = []run{
-			{"one add a side, two disconnects", Budget{Adds: [2]int{1, 1}, Disconnects: 2, FailToo: true}},
 			{"two adds a side", Budget{Adds: [2]int{2, 2}}},
-			{"one add a side, two fees, one disconnect", Budget{Adds: [2]int{1, 1}, Fees: 2, Disconnects: 1}},
+			{"two adds a side, one crash, by turns", Budget{Adds: [2]int{2, 2}, Crashes: 1, Turns: true, States: *states}},
+			{"two adds a side, a fee, a disconnect, a crash, by turns", Budget{Adds: [2]int{2, 2}, Fees: 1, Disconnects: 1, Crashes: 1, FailToo: true, Turns: true, States: *states}},
 		}
 	}
 	base := open(t, Options{Toy: true, Push: 400_000_000})
@@ -32,7 +36,7 @@ func TestExplore(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			t.Logf("%d states, %d turns, %d ends", e.States, e.Turns, e.Ends)
+			t.Log(e)
 		})
 	}
 }

@@ -31,6 +31,7 @@ import (
 //	high-s bob                             its signature made high-S
 //	publish alice                          the first transaction alice asked to publish confirms
 //	state, rates normal=500
+//	agree                                  an error, if the two believe different things
 type Script struct {
 	p     *Pair
 	out   *strings.Builder
@@ -283,6 +284,8 @@ func (s *Script) world(a args) error {
 		return nil
 	case "state":
 		return s.state()
+	case "agree":
+		return s.p.Agree()
 	case "publish":
 		return s.publish(sideOf(a.word(1)))
 	case "reorg":
