@@ -69,12 +69,12 @@ func (t *turn) disconnected(height uint32) {
 	if t.spend == nil || t.spend.height < height {
 		return
 	}
-	// The peer's transaction may or may not come back. Ours is put up against it, unless it would be punished or has
-	// no chance: while nothing is confirmed, both are possible.
-	t.spend, t.closing, t.spent = nil, nil, nil
-	if !t.stale {
+	// The peer's commitment may or may not come back: ours is put up against it. A transaction that both sides agreed to
+	// is not ours to fight.
+	if !t.stale && t.closing.owner != Foreign {
 		t.publish = true
 	}
+	t.spend, t.closing, t.spent = nil, nil, nil
 }
 
 // spentFact takes a spend, confirmed or not.

@@ -748,3 +748,32 @@ func TestA20_OldState(t *testing.T) {
 		}
 	})
 }
+
+// TestForeign: the funding output is spent by something that is no commitment. HTLCs can never be claimed then; the operator
+// is warned; and a reorganisation does not make us publish against what may be a cooperative close.
+func TestForeign(t *testing.T) {
+	n, be := toy(t)
+	nd := n.open(be, config{}, testHTLC{offered: true, sat: 60_000, expiry: 110, secret: "a", in: inAll},
+		testHTLC{sat: 60_000, expiry: 110, secret: "b", in: inAll, known: true})
+	w := nd.w
+	tx := wire.NewMsgTx(2)
+	tx.AddTxIn(&wire.TxIn{PreviousOutPoint: w.p.Funding, Sequence: 0xfffffffd})
+	tx.AddTxOut(wire.NewTxOut(999_000, peerScript))
+	job := commitment.SignJob{Key: commitment.KeyFunding, Digest: commitment.FundingDigest(tx, w.script, w.p.Capacity)}
+	tx.TxIn[0].Witness = commitment.FundingStack(w.script, w.p.Local.Funding, w.p.Remote.Funding,
+		w.us.Sign([]commitment.SignJob{job})[0], w.them.Sign([]commitment.SignJob{job})[0])
+	n.send(tx)
+	nd.mine(2)
+	if owner, _, _, _ := nd.s.Closed(); owner != Foreign || nd.warned == "" {
+		t.Fatalf("taken for %v", owner)
+	}
+	n.reorg(2)
+	if len(nd.published) != 0 {
+		t.Fatal("publishes against it")
+	}
+	nd.mine(6)
+	nd.wantResolved(0, "failed")
+	nd.wantEnded(0, false)
+	nd.mine(100)
+	nd.wantDone()
+}

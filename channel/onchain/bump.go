@@ -10,6 +10,9 @@ import (
 	"github.com/lightningnetwork/lnd/lnwire"
 )
 
+// idleShare: for a commitment without HTLCs up to half of this part of our balance is paid, a hundredth in all.
+const idleShare = 50
+
 // wish is a transaction that needs coins of the wallet: an HTLC transaction, or a child of a commitment by its anchor.
 type wish struct {
 	Bump
@@ -112,7 +115,7 @@ func (s *State) stake(l *live) (c curve, pressing bool) {
 	}
 	pressing = c.value > 0
 	if !pressing && l.owner == Local && l.ToOwner >= 0 {
-		c.value = l.Tx.TxOut[l.ToOwner].Value
+		c.value = l.Tx.TxOut[l.ToOwner].Value / idleShare
 	}
 	c.deadline = max(c.deadline, c.start)
 	return c, pressing

@@ -49,6 +49,10 @@
 //   - the same Params to Decode as to New, but for Preimage of the HTLCs, which only New reads;
 //   - Settle for every preimage of an HTLC the peer offered, also after the close;
 //   - an answer (event Revoked) to Output.Need;
-//   - a wallet with a reserve of confirmed coins, for Bumps; and Release told to it;
-//   - publishing that goes on until a conflict is confirmed, whatever the backend says: every block asks again.
+//   - a wallet with a reserve of confirmed coins, for Bumps; and Release told to it. A Bump is a call of wallet.Fund with Input, Outputs,
+//     Extra, LockTime and Replaces, see TestBumpByWallet;
+//   - publishing that goes on until a conflict is confirmed, whatever the backend says: every block asks again. Transactions in an
+//     Output are shared and must not be changed.
+//
+// BOLT5.md says which requirement is met where, and which test shows it.
 package onchain

@@ -365,7 +365,16 @@ func (n *network) sync() {
 	}
 }
 
-func (n *network) disconnect() { n.deliver(n.tracker.Disconnect()) }
+// disconnect takes a block off. A tracker that has just begun does not know what is below, and takes off more than has left, down to
+// where bids have been forgotten.
+func (n *network) disconnect() {
+	if _, hash := n.tracker.Tip(); hash == (chainhash.Hash{}) {
+		for _, nd := range n.nodes {
+			clear(nd.paid)
+		}
+	}
+	n.deliver(n.tracker.Disconnect())
+}
 
 // look tells of the mempool.
 func (n *network) look() {

@@ -16,7 +16,7 @@ import (
 
 var (
 	seedFlag = flag.Uint64("seed", 0, "of TestAdversary, 0: by the clock")
-	runsFlag = flag.Int("runs", 60, "of TestAdversary")
+	runsFlag = flag.Int("runs", 40, "of TestAdversary")
 )
 
 // TestAdversary lets a peer do whatever consensus and relay permit, in any order, with reorganisations, full blocks, an empty wallet and
@@ -137,7 +137,9 @@ func (a *adversary) step() {
 	case k < 95:
 		f := func() chain.FeePerKw { return chain.FeePerKw(253 + a.r.IntN(1500)) }
 		a.apply(Chain{chain.FeeRates{Floor: 253, Slow: f(), Normal: f(), Urgent: f()}})
-	case k < 97 && a.hard == 0:
+	case k < 96:
+		a.reboot(uint32(a.r.IntN(4)))
+	case k < 98 && a.hard == 0:
 		a.hard = 3
 		a.be.limit, a.poor, a.deaf, a.quiet = a.r.IntN(2), a.r.IntN(2) == 0, a.r.IntN(3) == 0, a.r.IntN(2) == 0
 		a.note("hard times: room for %d, poor %v, deaf %v, quiet %v", a.be.limit, a.poor, a.deaf, a.quiet)
@@ -146,7 +148,21 @@ func (a *adversary) step() {
 	}
 }
 
-// publish is the peer's; what the rules forbid does not happen.
+// reboot is a restart of everything: the State as it is on disk, and a tracker that begins some blocks below it, because other
+// channels have seen less.
+func (a *adversary) reboot(below uint32) {
+	a.note("restart, from %d below", below)
+	a.sync()
+	b, err := a.be.Block(a.height() - below)
+	must(a.t, err)
+	a.network.tracker = chain.NewTracker(b.Height, b.Hash)
+	a.s, err = decode(a.s.fixed, a.s.Encode())
+	must(a.t, err)
+	a.watch(a.s.Watches()...)
+	a.sync()
+}
+
+// offer is the peer's; what the rules forbid does not happen.
 func (a *adversary) offer(tx *wire.MsgTx) {
 	if err := a.be.Publish(context.Background(), tx); err == nil {
 		a.txs = append(a.txs, tx)

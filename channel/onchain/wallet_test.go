@@ -1,0 +1,96 @@
+package onchain
+
+import (
+	"testing"
+
+	"lightningrod/chain/embedded"
+	"lightningrod/chain/wallet"
+	"lightningrod/channel/commitment"
+
+	"github.com/btcsuite/btcd/btcutil"
+	"github.com/btcsuite/btcd/wire"
+)
+
+// TestBumpByWallet: a Bump, field by field, is a call of wallet.Fund; what it gives confirms.
+func TestBumpByWallet(t *testing.T) {
+	c, err := embedded.New(embedded.Config{})
+	must(t, err)
+	t.Cleanup(func() { must(t, c.Close()) })
+	w, err := wallet.New(make([]byte, 32), c.Params(), nil)
+	must(t, err)
+	script, _, _ := w.NewAddress(wallet.P2WPKH)
+	follow := func() {
+		for {
+			height, _ := w.Tip()
+			b, err := c.Block(height + 1)
+			if err != nil {
+				return
+			}
+			_, err = w.Connect(b)
+			must(t, err)
+		}
+	}
+	_, err = c.Mine(101, script)
+	must(t, err)
+	follow()
+	_, funding := commitment.FundingScript(sides[0].privs.BasePoints().Funding, sides[1].privs.BasePoints().Funding)
+	tx, _, err := w.Fund([]*wire.TxOut{wire.NewTxOut(1_000_000, funding), wire.NewTxOut(5_000_000, script)}, 1000, wallet.Options{})
+	must(t, err)
+	must(t, c.Publish(t.Context(), tx))
+	_, err = c.Mine(1, nil)
+	must(t, err)
+	follow()
+
+	n := newNetwork(t, c)
+	n.rates.Normal, n.rates.Urgent = 2000, 3000
+	nd := n.join(newWorld(t, config{funding: wire.OutPoint{Hash: tx.TxHash()}, height: n.height()},
+		testHTLC{sat: 60_000, expiry: n.height() + 30, secret: "a", in: inAll, known: true}))
+	nd.poor = true // answered below
+	answered := 0
+	answer := func() {
+		for ; answered < len(nd.bumps); answered++ {
+			b := nd.bumps[answered]
+			before := make(map[wire.OutPoint]int64)
+			for _, coin := range w.Coins() {
+				before[coin.Out] = int64(coin.Value)
+			}
+			tx, _, err := w.Fund(b.Outputs, b.Rate, wallet.Options{
+				Inputs: []wallet.Input{{Out: b.Out, Prev: b.Prev, Sequence: b.Sequence, Witness: b.Witness}},
+				Extra:  btcutil.Amount(b.Extra), Replaces: b.Replaces,
+			})
+			must(t, err)
+			fee := b.Prev.Value - sumOut(tx)
+			for _, in := range tx.TxIn[1:] {
+				fee += before[in.PreviousOutPoint]
+			}
+			nd.apply(Funded{Out: b.Out, Tx: tx, Fee: fee})
+			if bid := nd.s.bidOf(b.Out); bid.fee != fee || bid.funded == nil {
+				t.Fatalf("the answer is not taken: %d sat, bump %+v\n%v", fee, b, nd.outs[len(nd.outs)-1].Release)
+			}
+		}
+	}
+	nd.apply(Close{})
+	answer()
+	if got := len(c.Mempool()); got != 2 {
+		t.Fatalf("%d transactions in the mempool, want the commitment and its child", got)
+	}
+	nd.mine(1)
+	follow()
+	answer()
+	if len(c.Mempool()) != 1 {
+		t.Fatal("no HTLC-success transaction")
+	}
+	// The same once more for more, in place of the first.
+	n.rates.Urgent, n.rates.Normal = 9000, 8000
+	nd.apply(Chain{n.rates})
+	answer()
+	pool := c.Mempool()
+	if len(pool) != 1 || pool[0].TxHash() != nd.s.bidOf(pool[0].TxIn[0].PreviousOutPoint).funded.TxHash() {
+		t.Fatal("not replaced")
+	}
+	nd.mine(6)
+	nd.wantEnded(0, true)
+	if answered != 3 {
+		t.Fatalf("%d bumps", answered)
+	}
+}
