@@ -64,3 +64,31 @@ func TestTooMuchDust(t *testing.T) {
 		}
 	}
 }
+
+// TestEqualHashes: two HTLCs of the same hash, amount and expiry are two; the one that is failed and the one that is
+// fulfilled are told apart by their ids, whatever their order.
+func TestEqualHashes(t *testing.T) {
+	for fulfilled := range uint64(2) {
+		p, err := channeltest.Open(channeltest.Options{Toy: true, Wire: true, Push: 400_000_000})
+		step(t, err)
+		for n := range uint64(2) {
+			h := channeltest.HTLC(1, 50_000_000, 700)
+			h.Origin = channel.Payment{ID: 10 + n}
+			step(t, p.Do(0, channel.Add{HTLC: h}))
+		}
+		step(t, p.DeliverAll())
+		step(t, p.Do(1, channel.Settle{HTLC: fulfilled, Outcome: channel.Fulfill{Preimage: channeltest.Preimage(1)}},
+			channel.Settle{HTLC: 1 - fulfilled, Outcome: channel.Fail{Reason: []byte{1}}}))
+		step(t, p.DeliverAll())
+		step(t, p.Agree())
+		if l, _ := p.Sides[0].State.Balance(); l != 550_000_000 {
+			t.Fatal(p.Sides[0].State)
+		}
+		for _, n := range p.Sides[0].Notices {
+			r, ok := n.(channel.Resolved)
+			if _, got := channel.Outcome(r.Outcome).(channel.Fulfill); ok && (got != (r.Key.HTLC == fulfilled) || r.Origin != channel.Payment{ID: 10 + r.Key.HTLC}) {
+				t.Errorf("%s for %v", channel.DescribeNotice(r), r.Origin)
+			}
+		}
+	}
+}
