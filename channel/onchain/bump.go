@@ -10,6 +10,9 @@ import (
 	"github.com/lightningnetwork/lnd/lnwire"
 )
 
+// claimRoom is how many blocks a commitment leaves to the HTLC-timeout transactions after it.
+const claimRoom = 18
+
 // idleShare: for a commitment without HTLCs up to half of this part of our balance is paid, a hundredth in all.
 const idleShare = 50
 
@@ -96,8 +99,8 @@ func (w *wish) sign(how *commitment.Spend) {
 	w.witness = how.Witness
 }
 
-// stake is what depends on a commitment's being confirmed, and until when: HTLCs we offered must be taken back in time, those
-// with a preimage claimed. Without any it is only our balance, which is not pressing.
+// stake is what depends on a commitment's being confirmed, and until when: HTLCs we offered must be taken back, and those with a
+// preimage claimed, before others run out. Without any it is only our balance, which is not pressing.
 func (s *State) stake(l *live) (c curve, pressing bool) {
 	c = curve{start: s.start, deadline: s.start + sweepWindow}
 	before := func(height uint32, amount lnwire.MilliSatoshi) {
@@ -108,7 +111,8 @@ func (s *State) stake(l *live) (c curve, pressing bool) {
 		h := &l.HTLCs[i].HTLC
 		switch k := keyOf(l.owner, h); {
 		case k.offered:
-			before(h.Expiry, h.Amount)
+			back := s.p.HTLCs[s.index[k]].deadline()
+			before(max(h.Expiry, back-min(back, claimRoom)), h.Amount)
 		case s.preimageOf(k.id) != nil:
 			before(h.Expiry-min(h.Expiry, deep), h.Amount)
 		}

@@ -46,7 +46,8 @@
 //   - every fact of the Requests in Output and Watches, every block (BlockConnected and BlockDisconnected), new FeeRates,
 //     and spends of watched outputs in the mempool (chain.Spent with Height 0);
 //   - Encode durable before Chain and Bumps leave; Resolved and Ended are for inside the node;
-//   - the same Params to Decode as to New, but for Preimage of the HTLCs, which only New reads;
+//   - the same Params to Decode as to New, but for Stale, Height and Preimage, which only New reads. They are not in the encoding: the
+//     channel has all of it in its own rows, frozen;
 //   - Settle for every preimage of an HTLC the peer offered, also after the close;
 //   - an answer (event Revoked) to Output.Need;
 //   - a wallet with a reserve of confirmed coins, for Bumps; and Release told to it. A Bump is a call of wallet.Fund with Input, Outputs,

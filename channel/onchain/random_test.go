@@ -16,7 +16,7 @@ import (
 
 var (
 	seedFlag = flag.Uint64("seed", 0, "of TestAdversary, 0: by the clock")
-	runsFlag = flag.Int("runs", 40, "of TestAdversary")
+	runsFlag = flag.Int("runs", 40/sample, "of TestAdversary")
 )
 
 // TestAdversary lets a peer do whatever consensus and relay permit, in any order, with reorganisations, full blocks, an empty wallet and
