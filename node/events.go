@@ -40,14 +40,9 @@ const (
 	HTLCResolved    Kind = "htlc.resolved" // one we offered has its outcome
 	HTLCSettled     Kind = "htlc.settled"  // one we received is over
 	InvoicePaid     Kind = "invoice.paid"
-	PaymentSent     Kind = "payment.sent"
 	PaymentDone     Kind = "payment.done"
 	PaymentFailed   Kind = "payment.failed"
-	HoldArmed       Kind = "hold.armed"
 	HoldHolding     Kind = "hold.holding"
-	HoldReleased    Kind = "hold.released"
-	HoldEnded       Kind = "hold.ended"
-	HoldRefused     Kind = "hold.refused"
 	UnblockSeen     Kind = "hold.unblock"
 	MessageForward  Kind = "message.forwarded"
 	MessageKept     Kind = "message.kept"
