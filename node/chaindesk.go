@@ -43,6 +43,7 @@ type chainDesk struct {
 
 	publishing map[chainhash.Hash]publication
 	mempool    map[chainhash.Hash]bool
+	doubt      uint32 // blocks that the tracker has still to go back, since its tip may lie above a fork
 	rates      chain.FeeRates
 	stale      bool // the backend's tip is old: nothing is added and nothing released
 }
@@ -53,6 +54,9 @@ type publication struct {
 	owner uint64
 	said  string // the last error, so that it is logged once
 }
+
+// rewind is how many blocks are read again when the depth of a reorganisation is not known: more than count as final.
+const rewind = 12
 
 func newChainDesk(n *Node, b Backend, height uint32, hash chainhash.Hash) *chainDesk {
 	return &chainDesk{
@@ -202,8 +206,14 @@ func (d *chainDesk) follow(ctx context.Context) error {
 	for ctx.Err() == nil {
 		height, hash := d.tracker.Tip()
 		best, bestHash := d.backend.Tip()
-		// A zero hash says that only the height is known: what comes next tells whether it fits.
 		unknown := hash == chainhash.Hash{}
+		if unknown && d.doubt > 0 && height > 0 {
+			d.doubt--
+			d.disconnect()
+			moved = true
+			continue
+		}
+		// Else a zero hash says that only the height is known: what comes next tells whether it fits.
 		if height == best && (unknown || hash == bestHash) {
 			break
 		}
@@ -260,9 +270,14 @@ func (d *chainDesk) connect(b chain.Block) error {
 	return nil
 }
 
+// disconnect takes the tracker's tip off. Below the block it began with it remembers no hashes, so that nobody knows where the
+// fork is: then it goes on below every depth that counts as final, and all of that is told again.
 func (d *chainDesk) disconnect() {
-	height, _ := d.tracker.Tip()
+	height, known := d.tracker.Tip()
 	facts := d.tracker.Disconnect()
+	if _, hash := d.tracker.Tip(); known != (chainhash.Hash{}) && hash == (chainhash.Hash{}) {
+		d.doubt = rewind
+	}
 	d.node.blockDisconnected(height)
 	d.deliver(facts)
 }

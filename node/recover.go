@@ -11,6 +11,8 @@ import (
 	"lightningrod/peer"
 	"lightningrod/rod"
 	"lightningrod/rod/lsps"
+
+	"github.com/btcsuite/btcd/chaincfg/chainhash"
 )
 
 // recover makes everything that the rows describe. It is the same whether the node was stopped or its power was cut, and
@@ -107,6 +109,9 @@ func (n *Node) loadTracker(asks []chainAsk) error {
 		}
 	}
 	n.chainDesk = newChainDesk(n, n.backend, height, hash)
+	if hash == (chainhash.Hash{}) && len(n.registry.each(nil)) > 0 {
+		n.chainDesk.doubt = rewind // it stopped in the middle of a reorganisation
+	}
 	n.chainDesk.ask(asks)
 	return nil
 }
