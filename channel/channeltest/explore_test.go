@@ -24,6 +24,7 @@ func TestExplore(t *testing.T) {
 	if *large {
 		runs = []run{
 			{"two adds a side", Budget{Adds: [2]int{2, 2}}},
+			{"one add a side, a fee, a disconnect, a crash, by turns", Budget{Adds: [2]int{1, 1}, Fees: 1, Disconnects: 1, Crashes: 1, FailToo: true, Turns: true, States: *states}},
 			{"two adds a side, one crash, by turns", Budget{Adds: [2]int{2, 2}, Crashes: 1, Turns: true, States: *states}},
 			{"two adds a side, a fee, a disconnect, a crash, by turns", Budget{Adds: [2]int{2, 2}, Fees: 1, Disconnects: 1, Crashes: 1, FailToo: true, Turns: true, States: *states}},
 		}
