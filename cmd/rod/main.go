@@ -1,5 +1,6 @@
-// Command rod is the tool of Lightning Rod. Its one command so far, demo, is the protocol at work: a validating chain, four
-// nodes, a payment between two that are never online together, and the proof of what happened.
+// Command rod is the tool of Lightning Rod. Its command demo is the protocol at work: a validating chain, four nodes, a payment
+// between two that are never online together, and the proof of what happened. The others ask a node that runs, rodd, over
+// its unix socket: a noun and a verb, tables on a terminal and JSON elsewhere.
 package main
 
 import (
@@ -24,6 +25,7 @@ const (
 )
 
 type commandLine struct {
+	nodeCommands
 	Demo demoCommand `cmd:"" help:"Carry a payment between two nodes that are never online together, and prove what happened."`
 }
 
@@ -53,7 +55,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "rod:", err)
 		return exitUsage
 	}
-	_, err = parser.Parse(args)
+	chosen, err := parser.Parse(args)
 	switch {
 	case helped:
 		return exitOK
@@ -61,7 +63,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "rod: %v\nrod --help says more\n", err)
 		return exitUsage
 	}
-	return line.Demo.run(ctx, stdout, stderr)
+	if chosen.Command() == "demo" {
+		return line.Demo.run(ctx, stdout, stderr)
+	}
+	err = chosen.Run(&session{ctx: ctx, stdout: stdout, stderr: stderr})
+	if err != nil {
+		fmt.Fprintln(stderr, "rod:", err)
+	}
+	return exitOf(err)
 }
 
 func (c *demoCommand) run(ctx context.Context, stdout, stderr io.Writer) int {

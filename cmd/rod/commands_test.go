@@ -1,0 +1,195 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"lightningrod/chain/embedded"
+	"lightningrod/cmd/internal/api"
+	"lightningrod/node"
+)
+
+func TestAmount(t *testing.T) {
+	for text, want := range map[string]string{
+		"21sat": "21000", "1500msat": "1500", "0.5btc": "50000000000", "1.5sat": "1500", "1SAT": "1000", "0.00000000001btc": "1",
+		"21000000btc": "2100000000000000000", "0sat": "0",
+		"21": "has no unit", "sat": "not a number", "1.sat": "digits may follow", "1.0001sat": "digits may follow", "1.5msat": "digits may follow",
+		"-1sat": "not a number", "+1sat": "not a number", "21000001btc": "21 million", "99999999999999999999sat": "not a number",
+		"18446744073709551615btc": "21 million", "1.-1sat": "not a number", "": "has no unit", "1 sat": "not a number",
+	} {
+		var a amount
+		err := a.UnmarshalText([]byte(text))
+		if got := fmt.Sprint(uint64(a)); err == nil && got != want || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %s, %v, want %s", text, got, err, want)
+		}
+	}
+	for msat, want := range map[uint64]string{0: "0 sat", 21_000: "21 sat", 1: "0.001 sat", 1_050: "1.050 sat"} {
+		if got := showMsat(msat); got != want {
+			t.Errorf("%d: %s, want %s", msat, got, want)
+		}
+	}
+}
+
+func FuzzAmount(f *testing.F) {
+	for _, s := range []string{"1sat", "0.1btc", "1msat", "1.1", "btc", "."} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		var a amount
+		if a.UnmarshalText([]byte(s)) == nil && a > moneyLimit {
+			t.Fatalf("%q is %d msat", s, a)
+		}
+	})
+}
+
+// socketOf starts a node whose API is on a unix socket, and gives the socket's path.
+func socketOf(t *testing.T, c *embedded.Chain, name string) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "rod") // the path of a unix socket must be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	n, err := node.New(node.Config{Dir: dir, Seed: []byte(strings.Repeat(name[:1], 32)), Params: c.Params(), Backend: c, Alias: name, LSP: true,
+		Listen: []string{"127.0.0.1:0"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.Stop() })
+	if err := n.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s, err := api.New(&api.Daemon{Node: n, Params: c.Params(), Alias: name, LSP: true, Backend: "embedded", Miner: c}, dir, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("unix", filepath.Join(dir, "api.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hs := &http.Server{Handler: s.Handler(true)}
+	go hs.Serve(l)
+	t.Cleanup(func() { s.Drain(); hs.Close(); s.Close() })
+	return l.Addr().String()
+}
+
+// Two nodes, all by command: money, connection, channel, payment, news, and the exit statuses.
+func TestCommands(t *testing.T) {
+	c, err := embedded.New(embedded.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	rod := func(socket string, want int, args ...string) (out map[string]any, stderr string) {
+		t.Helper()
+		var stdout, errs bytes.Buffer
+		if status := run(ctx, append(args, "--socket", socket), &stdout, &errs); status != want {
+			t.Fatalf("rod %s: status %d, want %d: %s", strings.Join(args, " "), status, want, &errs)
+		}
+		if stdout.Len() > 0 {
+			if err := json.Unmarshal(stdout.Bytes(), &out); err != nil {
+				t.Fatalf("rod %s: %v in %s", strings.Join(args, " "), err, &stdout)
+			}
+		}
+		return out, errs.String()
+	}
+	// until asks again until a command's answer is as it should be.
+	until := func(what string, f func() bool) {
+		t.Helper()
+		for !f() {
+			select {
+			case <-ctx.Done():
+				t.Fatal(what, ctx.Err())
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	}
+	a, b := socketOf(t, c, "alice"), socketOf(t, c, "bob")
+	rod(a, 0, "lab", "mine", "1")
+	addr, _ := rod(b, 0, "wallet", "address")
+	rod(a, 0, "lab", "mine", "100", "--address", addr["address"].(string))
+	until("coins", func() bool { w, _ := rod(a, 0, "wallet", "balance"); return w["confirmed_sat"].(float64) > 0 })
+	info, _ := rod(b, 0, "getinfo")
+	id := info["id"].(string)
+	rod(a, 0, "connect", id+"@"+info["addresses"].([]any)[0].(string))
+	opened, _ := rod(a, 0, "openchannel", id, "500000sat", "--push", "1000sat")
+	rod(a, 0, "lab", "mine", "6", "--address", addr["address"].(string))
+	until("channel", func() bool {
+		l, _ := rod(a, 0, "listchannels")
+		return l["items"].([]any)[0].(map[string]any)["usable"].(bool)
+	})
+	inv, _ := rod(b, 0, "invoice", "create", "21sat", "-d", "coffee")
+	paid, _ := rod(a, 0, "payinvoice", inv["bolt11"].(string), "--key", "coffee")
+	if paid["state"] != "succeeded" {
+		t.Fatal(paid)
+	}
+	if again, _ := rod(a, 0, "payinvoice", inv["bolt11"].(string), "--key", "coffee"); again["id"] != paid["id"] {
+		t.Fatalf("paid twice: %v, %v", paid, again)
+	}
+	if l, _ := rod(b, 0, "invoice", "list"); l["items"].([]any)[0].(map[string]any)["state"] != "paid" {
+		t.Fatal(l)
+	}
+	for _, args := range [][]string{{"peer", "list"}, {"payment", "list"}, {"held", "list"}, {"held", "requests"}, {"mailbox", "list"}, {"token", "list"}, {"node", "info"}} {
+		if l, _ := rod(a, 0, args...); l == nil {
+			t.Errorf("%v said nothing", args)
+		}
+	}
+	for _, x := range []struct {
+		want int
+		see  string
+		args []string
+	}{
+		{exitUsage, "no unit", []string{"invoice", "create", "21"}},
+		{exitUsage, "66 hex digits", []string{"channel", "open", "02", "1000sat"}},
+		{exitUsage, "not a whole number of sat", []string{"channel", "open", id, "1000001msat"}},
+		{exitUsage, "ID@HOST:PORT", []string{"connect", id}},
+		{exitFailed, "no channel 99", []string{"channel", "close", "99"}},
+		{exitRefused, "", []string{"payment", "send", "lnbcrt1nonsense"}},
+		{exitUsage, "unexpected argument", []string{"channel", "burn"}},
+	} {
+		if _, errs := rod(a, x.want, x.args...); !strings.Contains(errs, x.see) {
+			t.Errorf("%v: %q lacks %q", x.args, errs, x.see)
+		}
+	}
+	rod(filepath.Join(t.TempDir(), "nobody"), exitUnreachable, "getinfo")
+	rod(a, 0, "channel", "close", opened["channel"].(string))
+	until("closing", func() bool { return len(c.Mempool()) > 0 })
+
+	// The news come one a line, until the reader has had enough.
+	short, stop := context.WithCancel(ctx)
+	defer stop()
+	seen := &lines{enough: stop}
+	var errs bytes.Buffer
+	if status := run(short, []string{"event", "follow", "--socket", a}, seen, &errs); status != 0 || seen.n < 5 {
+		t.Fatalf("status %d, %d events: %s", status, seen.n, &errs)
+	}
+}
+
+// lines counts what is written, and says when it is enough.
+type lines struct {
+	n      int
+	enough func()
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	var ev api.Event
+	if err := json.Unmarshal(b, &ev); err != nil {
+		return 0, err
+	}
+	if l.n++; l.n == 5 {
+		l.enough()
+	}
+	return len(b), nil
+}
