@@ -126,11 +126,14 @@ func (d *chainDesk) step(ctx context.Context) error {
 			}
 		}
 	}
+	// What a watch has missed is looked up on the best chain, so the tracker has to be on it.
+	if _, err := d.retreat(); err != nil {
+		d.again(asks)
+		return err
+	}
 	for i, a := range asks {
 		if err := d.take(ctx, a); err != nil {
-			d.mu.Lock()
-			d.asks = append(asks[i:len(asks):len(asks)], d.asks...)
-			d.mu.Unlock()
+			d.again(asks[i:])
 			return err
 		}
 	}
@@ -139,6 +142,13 @@ func (d *chainDesk) step(ctx context.Context) error {
 	}
 	d.judgeTip()
 	return d.watchMempool()
+}
+
+// again puts back requests that could not be taken.
+func (d *chainDesk) again(asks []chainAsk) {
+	d.mu.Lock()
+	d.asks = append(asks[:len(asks):len(asks)], d.asks...)
+	d.mu.Unlock()
 }
 
 // judgeTip tells the forwarder whether the backend's tip can be relied on, as far as the backend knows.
@@ -200,35 +210,46 @@ func (d *chainDesk) publish(ctx context.Context, p *publication) {
 	}
 }
 
+// retreat takes the tracker back to a block of the backend's best chain, if its tip has left it.
+func (d *chainDesk) retreat() (moved bool, err error) {
+	for {
+		height, hash := d.tracker.Tip()
+		best, bestHash := d.backend.Tip()
+		unknown := hash == chainhash.Hash{}
+		switch {
+		case height == 0 || hash == bestHash:
+			return moved, nil
+		case unknown && d.doubt > 0:
+			d.doubt--
+		case height > best:
+		case unknown: // only the height is known: what comes next tells whether it fits
+			return moved, nil
+		default:
+			b, err := d.backend.Block(height)
+			if err != nil {
+				return moved, fmt.Errorf("block %d: %w", height, err)
+			}
+			if b.Hash == hash {
+				return moved, nil
+			}
+		}
+		d.disconnect()
+		moved = true
+	}
+}
+
 // follow takes the tracker from its tip to the backend's, over the fork if there was a reorganisation.
 func (d *chainDesk) follow(ctx context.Context) error {
 	moved := false
 	for ctx.Err() == nil {
-		height, hash := d.tracker.Tip()
-		best, bestHash := d.backend.Tip()
-		unknown := hash == chainhash.Hash{}
-		if unknown && d.doubt > 0 && height > 0 {
-			d.doubt--
-			d.disconnect()
-			moved = true
-			continue
+		back, err := d.retreat()
+		if err != nil {
+			return err
 		}
-		// Else a zero hash says that only the height is known: what comes next tells whether it fits.
-		if height == best && (unknown || hash == bestHash) {
+		moved = moved || back
+		height, _ := d.tracker.Tip()
+		if best, _ := d.backend.Tip(); height >= best {
 			break
-		}
-		onBest := height <= best
-		if onBest && !unknown {
-			b, err := d.backend.Block(height)
-			if err != nil {
-				return fmt.Errorf("block %d: %w", height, err)
-			}
-			onBest = b.Hash == hash
-		}
-		if !onBest {
-			d.disconnect()
-			moved = true
-			continue
 		}
 		b, err := d.backend.Block(height + 1)
 		if err != nil {

@@ -6,9 +6,12 @@ import "testing"
 func TestReorgAfterRestart(t *testing.T) {
 	w := newWorld(t)
 	cfg := w.config("A", false)
-	n := w.start(cfg)
+	n, lsp := w.start(cfg), w.start(w.config("LSP", true))
+	w.fund(n)
+	w.open(n, lsp, false) // it watches
 	w.mine(20, w.burn)
 	w.seen(n)
+	before, _ := n.WalletBalance()
 	_, script, err := n.NewAddress()
 	if err != nil {
 		t.Fatal(err)
@@ -20,5 +23,5 @@ func TestReorgAfterRestart(t *testing.T) {
 	w.mine(1, script)
 	w.mine(100, w.burn)
 	n = w.start(cfg)
-	w.until("the coin in the first block after the fork", func() bool { c, _ := n.WalletBalance(); return c > 0 })
+	w.until("the coin in the first block after the fork", func() bool { c, _ := n.WalletBalance(); return c > before })
 }
