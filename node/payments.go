@@ -360,7 +360,13 @@ func (n *Node) ledgerNotice(t *turn, x forward.Notice) {
 		say(InvoicePaid, "hash", x.Invoice.Hash, "amount_msat", uint64(x.Invoice.Received))
 		t.rows = append(t.rows, rowOps(n.brain.payee.Closed(x.Invoice.Hash).Rows)...)
 	case forward.PayRefused:
+		if _, rod := n.brain.payer.Dest(x.ID); rod && x.Later {
+			break // clientBlock comes back to it
+		}
 		say(PaymentFailed, "payment", x.ID, "reason", x.Err)
+		over := n.brain.payer.Over(x.ID)
+		t.rows = append(t.rows, rowOps(over.Rows)...)
+		n.rodMessages(t, over.Send)
 	case forward.PaymentPartFailed:
 		say(PartFailed, "payment", x.ID, "part", x.Part.Index, "reason", explain(x.Part, x.Outcome))
 	case forward.PaymentPaid:

@@ -184,7 +184,7 @@ func (n *Node) payeeSays(t *turn, out rod.PayeeOutput) {
 }
 
 // offerHeld makes the parts of a payment whose hold is granted. It gives nil if they were offered before, or while the LSP
-// is away: clientUp comes back to it.
+// is away: clientUp comes back to it, clientBlock ends it.
 func (n *Node) offerHeld(g rod.Go) (*forward.Pay, error) {
 	p, known := n.brain.forward.Payment(g.ID)
 	if known && p.State != forward.PaymentFailed {
@@ -197,17 +197,19 @@ func (n *Node) offerHeld(g rod.Go) (*forward.Pay, error) {
 	if err != nil {
 		return nil, err
 	}
-	lsp := [33]byte(pl.LSP)
-	if !n.hasUsable(lsp) {
-		return nil, nil
-	}
 	inv, err := n.readInvoice(pl.Invoice, pl.Amount)
 	if err != nil {
 		return nil, err
 	}
 	height, _ := n.backend.Tip()
-	if pl.Final <= height+inv.minFinal {
+	lsp := [33]byte(pl.LSP)
+	switch {
+	case pl.Final <= height+inv.minFinal:
 		return nil, fmt.Errorf("height %d is too close to the payee's cltv_expiry %d", height, pl.Final)
+	case !n.isClient(lsp):
+		return nil, errors.New("no channel with the LSP is left")
+	case !n.hasUsable(lsp):
+		return nil, nil
 	}
 	delta := max(uint32(g.MinCltvDelta), rodCarrier)
 	routes, err := n.routes(routeWish{inv: inv, parts: pl.Parts, finalCltv: pl.Final - height, firstHop: &lsp, firstDelta: delta})
@@ -515,6 +517,7 @@ func (n *Node) clientBlock(height uint32) {
 	n.brain.mu.Lock()
 	defer n.brain.mu.Unlock()
 	n.payerSays(&turn{}, n.brain.payer.Block(height))
+	n.payerSays(&turn{}, n.brain.payer.Resume()) // what waits for the LSP may have waited too long
 	n.payeeSays(&turn{}, n.brain.payee.Block(height))
 }
 

@@ -84,8 +84,9 @@ type InvoiceRefused struct {
 
 // PayRefused says that a Pay or ForgetPayment was not possible: nothing changed, nothing was offered.
 type PayRefused struct {
-	ID  uint64
-	Err error
+	ID    uint64
+	Err   error
+	Later bool // the tip is stale, and nothing else was looked at: the same may be possible later
 }
 
 // PaymentPartFailed says that a part of a payment of ours has ended without a preimage. Outcome is what came back; it

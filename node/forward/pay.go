@@ -85,7 +85,7 @@ const maxParts = 4096
 // pay offers parts. The row comes first: whatever a channel may later report, its part is known.
 func (f *Forwarder) pay(s *step, ev Pay) {
 	if err := f.payableNow(ev); err != nil {
-		s.Notices = append(s.Notices, PayRefused{ID: ev.Payment.ID, Err: err})
+		s.Notices = append(s.Notices, PayRefused{ID: ev.Payment.ID, Err: err, Later: f.stale})
 		return
 	}
 	p := f.payments.byID[ev.Payment.ID]
