@@ -210,7 +210,11 @@ func (d *watchDisk) Commit(group []store.Write) error {
 // TestFullDisk lets the disk of a payer fill up under load. The node ends, and what its peer has seen of it is not newer than
 // what is on the disk: of the payer's own signatures and revocations there is none that its files do not know.
 func TestFullDisk(t *testing.T) {
-	for left := range 12 {
+	step := 1
+	if testing.Short() {
+		step = 5
+	}
+	for left := 0; left < 12; left += step {
 		w := newWorld(t)
 		cfgA := w.config("alice", false)
 		var disk *watchDisk

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -16,7 +15,6 @@ import (
 	"lightningrod/chain/embedded"
 	"lightningrod/channel"
 	"lightningrod/node/forward"
-	"lightningrod/node/store"
 
 	"github.com/lightningnetwork/lnd/lnwire"
 )
@@ -292,24 +290,6 @@ func (w *world) quiet(nodes ...*Node) {
 			return true
 		})
 	}
-}
-
-// rows counts the rows of tables in a stopped node's files.
-func rows(t testing.TB, dir string, tables ...store.Table) map[store.Table]int {
-	t.Helper()
-	s, err := store.Open(filepath.Join(dir, "node.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	found := map[store.Table]int{}
-	for _, table := range tables {
-		err := s.Load(table, func(_, _ []byte) error { found[table]++; return nil })
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	return found
 }
 
 // errCut is how a Disk of these tests fails.
