@@ -9,6 +9,7 @@ import (
 	"lightningrod/chain"
 	"lightningrod/channel"
 	"lightningrod/node/forward"
+	"lightningrod/rod"
 
 	"github.com/lightningnetwork/lnd/lnwire"
 )
@@ -24,7 +25,7 @@ var actions = []struct {
 	{"run one channel", 8, (*World).actRun},
 	{"run a node", 12, (*World).actRunNode},
 	{"commit one turn", 8, (*World).actCommitOne},
-	{"commit a node", 12, (*World).actCommit},
+	{"commit a node", 8, (*World).actCommit},
 	{"let it flow", 30, (*World).actFlow},
 	{"crash", 24, (*World).actCrash},
 	{"disconnect", 12, (*World).actCut},
@@ -32,9 +33,10 @@ var actions = []struct {
 	{"mine", 10, (*World).actMine},
 	{"see blocks", 6, (*World).actSee},
 	{"tick", 6, (*World).actTick},
-	{"pay", 24, (*World).actPay},
+	{"pay", 20, (*World).actPay},
 	{"pay held", 30, (*World).actPayHeld},
-	{"unblock", 22, (*World).actUnblock},
+	{"unblock", 18, (*World).actUnblock},
+	{"mail", 12, (*World).actMail},
 	{"cancel", 4, (*World).actCancel},
 	{"fee", 4, (*World).actFee},
 	{"close", 2, (*World).actClose},
@@ -148,6 +150,7 @@ func (w *World) stroll(turns int, fast bool) {
 		if moved {
 			continue
 		}
+		moved = w.handAll()
 		for _, n := range w.nodes {
 			n.commit(all)
 		}
@@ -176,6 +179,7 @@ func (w *World) flow(rounds int) (moved bool) {
 			n.commit(all)
 		}
 		w.goAhead()
+		again = w.handAll() || again
 		for _, l := range w.links {
 			for side := range l.nodes {
 				for w.deliver(l, side) {
@@ -189,6 +193,33 @@ func (w *World) flow(rounds int) (moved bool) {
 		moved = true
 	}
 	return moved
+}
+
+// handAll delivers the letters there are, once.
+func (w *World) handAll() bool {
+	mail := w.mail
+	w.mail = nil
+	for _, l := range mail {
+		w.hand(l)
+	}
+	return len(mail) > 0
+}
+
+// actMail delivers a letter, out of order or twice, or loses it.
+func (w *World) actMail(arg int) string {
+	if len(w.mail) == 0 {
+		return ""
+	}
+	i := arg / 4 % len(w.mail)
+	l := w.mail[i]
+	if arg%4 != 1 {
+		w.mail = slices.Delete(w.mail, i, i+1)
+	}
+	if arg%4 == 2 {
+		return "a letter is lost"
+	}
+	w.hand(l)
+	return ""
 }
 
 // actCrash crashes a node: now, or after some more of its turns; it loses everything that is not committed, or less: what was
@@ -289,6 +320,8 @@ func (w *World) tick(seconds int64) {
 	}
 	for _, n := range w.nodes {
 		n.think(forward.Tick{Now: w.now})
+		n.payerSays(&turn{}, n.payer.Tick(w.now))
+		n.payeeSays(&turn{}, n.payee.Tick(w.now))
 	}
 }
 
@@ -304,14 +337,14 @@ func (w *World) actPay(arg int) string {
 		x.payer, x.payee = x.payee, x.payer
 	case 11, 12, 13, 14:
 		x.parts = 2 + arg%2
-	case 15, 16:
+	case 15:
 		x.spoiled = true
-	case 17, 18, 19:
+	case 16, 17:
 		x.again = w.last()
-	case 20, 21:
+	case 18:
 		x.payer = w.other()
 		x.again = w.last()
-	case 22:
+	case 19:
 		x.payer = w.other()
 	}
 	return w.pay(x)
@@ -347,7 +380,10 @@ func (w *World) pay(x wish) string {
 	if x.hold != holdNot {
 		w.stats.Held++
 	}
-	if x.hold == holdByMessage {
+	if x.hold != holdNot && x.ends != 0 {
+		p.ends = true
+		p.begin(x.ends)
+	} else if x.hold == holdByMessage {
 		p.ask()
 	} else {
 		p.offer()
@@ -381,6 +417,9 @@ func (w *World) actPayHeld(arg int) string {
 		x.payer, x.payee = x.payee, x.payer
 	case 21:
 		x.parts, x.spoiled = 2, true
+	}
+	if arg%8 >= 4 {
+		x.ends = rod.UnblockMode(1 + arg%3)
 	}
 	return w.pay(x)
 }

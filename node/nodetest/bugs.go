@@ -43,6 +43,7 @@ const (
 	BugInvoiceLost
 	BugPaymentLost
 	BugRefusedUnheard
+	BugForkTrusted
 	endOfBugs
 )
 
@@ -74,6 +75,7 @@ var Bugs = [endOfBugs]struct{ ID, Text string }{
 	BugInvoiceLost:          {"P7", "that an invoice is paid is memory"},
 	BugPaymentLost:          {"", "payments of ours are memory"},
 	BugRefusedUnheard:       {"", "an Add that was refused gets no answer"},
+	BugForkTrusted:          {"", "after a restart, a block whose hash is not known is taken for one of the best chain"},
 }
 
 // rows are the rows of a decision that are written.

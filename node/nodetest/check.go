@@ -79,7 +79,7 @@ type truth struct {
 	offered  map[nodeTag]channel.Key // the same, by what part of what payment they are
 	fee      map[nodeKey]lnwire.MilliSatoshi
 	dust     map[nodeKey]bool // the outgoing HTLC is in no commitment: on chain there is nothing to claim
-	claimed  map[*edge]bool // a node decided to close to claim a preimage
+	claimed  map[*edge]bool   // a node decided to close to claim a preimage
 	begin    []lnwire.MilliSatoshi
 	closed   []lnwire.MilliSatoshi // what nodes took out of channels that are over
 	earned   []lnwire.MilliSatoshi
@@ -458,7 +458,7 @@ func (w *World) leftovers() string {
 				return fmt.Sprintf("%s: %s is shutting down\n%v", n.name, in.edge.name(w), in.state)
 			}
 		}
-		if rows := n.disk.rowsOf(rod.TableRequest, rod.TableMember, forward.TableSettled); len(rows) > 0 {
+		if rows := n.disk.rowsOf(rod.TableRequest, rod.TableMember, rod.TablePayer, forward.TableSettled); len(rows) > 0 {
 			return fmt.Sprintf("%s has %d rows, the first %s %x", n.name, len(rows), rows[0].Table, rows[0].Key)
 		}
 		if live := n.forward.Live(); len(live) > 0 {

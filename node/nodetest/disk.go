@@ -10,6 +10,7 @@ import (
 	"lightningrod/node/forward"
 	"lightningrod/rod"
 
+	"github.com/btcsuite/btcd/chaincfg/chainhash"
 	"github.com/lightningnetwork/lnd/lnwire"
 )
 
@@ -17,11 +18,12 @@ import (
 type turn struct {
 	saves []save
 	rows  []forward.Row
-	tip   uint32 // of the wallet, if not 0
+	tip   *tip // of the wallet, if it has moved
 
 	sends   []outgoing
 	asks    []ask
 	replies []rod.Reply
+	mail    []letter
 
 	durable []func() // what the simulator learns when the turn reaches the disk
 	lost    []func() // what it has to unlearn when a crash takes it
@@ -45,7 +47,7 @@ type ask struct {
 }
 
 func (t *turn) empty() bool {
-	return len(t.saves)+len(t.rows)+len(t.sends)+len(t.asks)+len(t.replies)+len(t.durable)+len(t.lost) == 0 && t.tip == 0
+	return len(t.saves)+len(t.rows)+len(t.sends)+len(t.asks)+len(t.replies)+len(t.mail)+len(t.durable)+len(t.lost) == 0 && t.tip == nil
 }
 
 // disk is what a node has written for good.
@@ -53,7 +55,13 @@ type disk struct {
 	cores  map[channel.ID][]byte
 	bodies map[bodyKey][]byte
 	rows   map[rowKey][]byte // of forwarding and rod
-	tip    uint32            // the last block the wallet has seen
+	tip    tip               // the last block the wallet has seen
+}
+
+// tip is a block; its hash may be unknown.
+type tip struct {
+	height uint32
+	hash   chainhash.Hash
 }
 
 type bodyKey struct {
@@ -86,8 +94,8 @@ func (d *disk) write(t *turn) error {
 			d.rows[k] = r.Value
 		}
 	}
-	if t.tip != 0 {
-		d.tip = t.tip
+	if t.tip != nil {
+		d.tip = *t.tip
 	}
 	return nil
 }

@@ -82,6 +82,7 @@ func (w *World) connect(l *link) {
 			n.post(in, posted{ev: channel.Connected{Features: channeltest.DefaultFeatures}, conn: l.conn})
 		}
 		n.think(forward.Rod{Event: rod.PeerUp{Peer: peer.id}})
+		n.up(peer)
 	}
 }
 

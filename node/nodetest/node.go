@@ -31,11 +31,14 @@ type node struct {
 	// Memory.
 	inboxes    []*inbox // by id
 	forward    *forward.Forwarder
+	payer      *rod.Payer
+	payee      *rod.Payee
 	tracker    *chain.Tracker
 	publishing map[chainhash.Hash]*wire.MsgTx
 
-	life int // how often it was started
-	trap struct {
+	doubt int // blocks to go back, since nobody knows where the fork is
+	life  int // how often it was started
+	trap  struct {
 		turns int // until it crashes; 0: it does not
 		lose  int // turns that do not reach the disk then
 	}
@@ -58,6 +61,8 @@ type inbox struct {
 	state  *channel.State
 	events []posted
 	conn   int
+	usable bool            // the last of Usable and Unusable
+	locked map[uint64]bool // HTLCs of our own payments whose commitment was told to the payer's side
 }
 
 // posted is an event; for Connected the connection it speaks of, and for Settle the rows that its turn makes obsolete.
@@ -186,9 +191,21 @@ func (n *node) turn(in *inbox, batch []posted) {
 	}
 	heard = append(heard, n.w.bug.misheard(in, batch)...)
 	n.thinkWith(t, heard)
+	n.locked(in)
 	if out.Save.Delete {
 		n.inboxes = slices.DeleteFunc(n.inboxes, func(o *inbox) bool { return o == in })
 		n.tracker.Forget(uint64(in.id))
+	}
+	for _, x := range out.Notices {
+		switch x.(type) {
+		case channel.Usable:
+			if !in.usable {
+				in.usable = true
+				n.up(n.w.nodes[in.peer])
+			}
+		case channel.Unusable:
+			in.usable = false
+		}
 	}
 }
 
@@ -228,6 +245,9 @@ func (n *node) carryOut(t *turn, outs ...forward.Output) {
 	for _, out := range outs {
 		t.rows = append(t.rows, n.w.bug.rows(out.Rows)...)
 		t.replies = append(t.replies, out.Replies...)
+		for _, x := range out.Notices {
+			n.ledger(t, x)
+		}
 	}
 	n.put(t)
 	n.commands(outs)
@@ -325,6 +345,7 @@ func (n *node) release(t *turn) {
 	for _, r := range t.replies {
 		n.w.replied(n, r)
 	}
+	n.w.mail = append(n.w.mail, t.mail...)
 }
 
 // ask takes a channel's request to the chain.
@@ -358,6 +379,29 @@ func (n *node) facts(facts []chain.Fact) {
 	}
 }
 
+// retreat takes the tracker back to a block of the best chain, as chaindesk.go does.
+func (n *node) retreat() {
+	for {
+		height, hash := n.tracker.Tip()
+		b, ok := n.w.chain.block(height)
+		unknown := hash == chainhash.Hash{}
+		switch {
+		case !ok && height <= n.w.chain.base || !unknown && b.Hash == hash:
+			return
+		case unknown && n.doubt > 0:
+			n.doubt--
+		case unknown && height <= n.w.chain.height():
+			return
+		}
+		facts := n.tracker.Disconnect()
+		if _, below := n.tracker.Tip(); !unknown && below == (chainhash.Hash{}) && n.w.bug != BugForkTrusted {
+			n.doubt = 12
+		}
+		n.put(&turn{tip: &tip{height: height - 1}})
+		n.facts(facts)
+	}
+}
+
 // follow has the node see the blocks up to seen.
 func (n *node) follow() {
 	defer func(before uint32) {
@@ -366,12 +410,8 @@ func (n *node) follow() {
 		}
 	}(n.height())
 	for {
-		height, hash := n.tracker.Tip()
-		b, ok := n.w.chain.block(height)
-		if ok && hash != (chainhash.Hash{}) && b.Hash != hash || height > n.w.chain.height() {
-			n.facts(n.tracker.Disconnect())
-			continue
-		}
+		n.retreat()
+		height := n.height()
 		if height >= n.seen {
 			break
 		}
@@ -380,11 +420,14 @@ func (n *node) follow() {
 		if err != nil {
 			n.w.fail("tracker: %v", err)
 		}
-		n.put(&turn{tip: next.Height})
+		n.put(&turn{tip: &tip{next.Height, next.Hash}})
 		n.facts(facts)
 		if n.w.bug != BugBlocksUnheard {
 			n.think(forward.Block{Height: next.Height})
 		}
+		n.payerSays(&turn{}, n.payer.Block(next.Height))
+		n.payerSays(&turn{}, n.payer.Resume())
+		n.payeeSays(&turn{}, n.payee.Block(next.Height))
 	}
 	for _, id := range sortedHashes(n.publishing) {
 		n.w.chain.publish(n.publishing[id])
@@ -434,7 +477,7 @@ func (n *node) restart() {
 	n.trap.turns = 0
 	n.inboxes, n.publishing = nil, map[chainhash.Hash]*wire.MsgTx{}
 	var asks []ask
-	height := n.disk.tip
+	from := n.disk.tip
 	for _, id := range n.disk.channels() {
 		s, out, err := n.disk.restore(id)
 		if err != nil {
@@ -444,17 +487,21 @@ func (n *node) restart() {
 		for _, r := range out.Chain {
 			asks = append(asks, ask{id, r})
 		}
-		height = min(height, s.Height())
+		if h, hash := s.SeenBlock(); h < from.height {
+			from = tip{h, hash}
+		}
 	}
 	n.w.restored(n)
-	b, _ := n.w.chain.block(height)
-	n.tracker = chain.NewTracker(height, b.Hash)
+	n.tracker, n.doubt = chain.NewTracker(from.height, from.hash), 0
+	if from.hash == (chainhash.Hash{}) && n.w.bug != BugForkTrusted {
+		n.doubt = 12
+	}
 
 	table, err := rod.Load(n.rodConfig(), n.disk.rowsOf(rod.TableRequest, rod.TableMember, rod.TableTombstone)...)
 	if err != nil {
 		n.w.fail("%s cannot load its requests: %v", n.name, err)
 	}
-	d := forward.Durable{Height: n.disk.tip, Now: n.w.now, Stale: true, Table: table, Devices: n.devices()}
+	d := forward.Durable{Height: n.disk.tip.height, Now: n.w.now, Stale: true, Table: table, Devices: n.devices()}
 	for _, r := range n.disk.rowsOf(forward.TableSettled, forward.TableInvoice, forward.TablePayment) {
 		if err := d.Row(r); err != nil {
 			n.w.fail("%s: %v", n.name, err)
@@ -464,11 +511,14 @@ func (n *node) restart() {
 		d.Survey(forward.Describe(in.state, n.w.policy), in.state, peel)
 	}
 	n.w.bug.survey(n, &d)
+	n.loadEnds()
 	var out forward.Output
 	n.forward, out = forward.Rebuild(forward.DefaultConfig(), d)
 	n.carryOut(&turn{}, out)
+	n.payerSays(&turn{}, n.payer.Resume())
 
 	// Start: what was missed comes first; nothing is decided on an old height.
+	n.retreat()
 	for _, a := range asks {
 		n.ask(a)
 	}

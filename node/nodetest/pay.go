@@ -6,7 +6,6 @@ import (
 
 	"lightningrod/channel"
 	"lightningrod/node/forward"
-	"lightningrod/onion"
 	"lightningrod/rod"
 
 	"github.com/lightningnetwork/lnd/lnwire"
@@ -38,6 +37,8 @@ type payment struct {
 	amount        lnwire.MilliSatoshi // at the payee
 	asked         uint32              // release_deadline
 	parts         []*part
+	count         int  // parts of one attempt; more of them if the payer tries again
+	ends          bool // rod.Payer and rod.Payee carry it
 	spoiled       bool // the onion cannot be read by the payee
 	offered       bool // Pay was told to the payer's forwarder (in this or an earlier life)
 	cancelled     bool // rod_cancel was told to the LSP
@@ -73,7 +74,8 @@ type wish struct {
 	asks         bool     // name a release_deadline
 	again        *payment // pay this one's hash once more
 	spoiled      bool
-	choice       int // among parallel channels
+	choice       int             // among parallel channels
+	ends         rod.UnblockMode // carried by rod.Payer and rod.Payee, if not 0
 }
 
 // newPayment makes an invoice (unless the hash is an old one) and a route for each part.
@@ -110,6 +112,7 @@ func (w *World) newPayment(x wish) *payment {
 		}
 		p.parts = append(p.parts, w.route(path, amount, final, first, x.choice+i))
 	}
+	p.count = len(p.parts)
 	w.payments = append(w.payments, p)
 	return p
 }
@@ -205,34 +208,45 @@ func (p *payment) packet(i int) [1366]byte {
 
 // offer has the payer's forwarder offer the parts.
 func (p *payment) offer() {
-	pay := forward.Pay{Payment: forward.Payment{ID: p.id(), Hash: p.hash, Total: p.amount, Created: p.payer.w.now}}
+	p.offered = true
+	p.payer.think(*p.pay(0, len(p.parts)))
+}
+
+// pay is the parts from first on.
+func (p *payment) pay(first, count int) *forward.Pay {
+	pay := &forward.Pay{Payment: forward.Payment{ID: p.id(), Hash: p.hash, Total: p.amount, Created: p.payer.w.now}}
 	var tlvs []byte
 	if p.hold == holdByHTLC {
-		var err error
-		record := onion.Record{Type: rod.TypeHoldHTLC, Value: rod.HoldTLV{PidHash: rod.PidHash(p.pid), Deadline: p.asked}.Encode()}
-		if tlvs, err = onion.EncodeRecords([]onion.Record{record}); err != nil {
-			panic(err)
-		}
+		tlvs = p.holdTLV()
 	}
-	for i, part := range p.parts {
+	for i := first; i < first+count; i++ {
+		part := p.parts[i]
 		pay.Parts = append(pay.Parts, forward.Offer{
 			Part:  forward.Part{Index: uint32(i), Channel: channel.ID(part.edges[0].index + 1), Amount: part.amounts[0], Expiry: part.expiries[0]},
 			Onion: p.packet(i), TLVs: tlvs,
 		})
 	}
-	p.offered = true
-	p.payer.think(pay)
+	return pay
 }
 
-// ask has the payer's LSP hear of the hold. Over LSPS0, so that no signature is needed; the answer comes to replied.
+// total is what the HTLCs to the LSP carry.
+func (p *payment) total() (total uint64) {
+	for _, part := range p.parts[:p.count] {
+		total += uint64(part.amounts[0])
+	}
+	return total
+}
+
+// request is rod_hold, as it goes over LSPS0: without a signature.
+func (p *payment) request() []byte {
+	return rod.HoldRequest{PidHash: rod.PidHash(p.pid), Hashes: [][32]byte{p.hash}, TotalMsat: p.total(), Deadline: p.asked,
+		ExpectedParts: uint16(p.count)}.Encode()
+}
+
+// ask has the payer's LSP hear of the hold. The answer comes to replied.
 func (p *payment) ask() {
 	lsp := p.lsp()
-	var total lnwire.MilliSatoshi
-	for _, part := range p.parts {
-		total += part.amounts[0]
-	}
-	m := rod.HoldRequest{PidHash: rod.PidHash(p.pid), Hashes: [][32]byte{p.hash}, TotalMsat: uint64(total), Deadline: p.asked, ExpectedParts: uint16(len(p.parts))}
-	lsp.think(forward.Rod{Event: rod.Requested{Peer: p.payer.id, HasChannel: lsp.hasUsable(p.payer), Payload: m.Encode(), Direct: true}})
+	lsp.think(forward.Rod{Event: rod.Requested{Peer: p.payer.id, HasChannel: lsp.hasUsable(p.payer), Payload: p.request(), Direct: true}})
 }
 
 func (n *node) hasUsable(peer *node) bool {
@@ -240,7 +254,10 @@ func (n *node) hasUsable(peer *node) bool {
 }
 
 // replied is an answer of an LSP that has left it. An ack lets the payer offer.
-func (w *World) replied(_ *node, r rod.Reply) {
+func (w *World) replied(n *node, r rod.Reply) {
+	if r.Path != nil {
+		w.mail = append(w.mail, w.along(r.Path, letter{from: n, typ: r.Type, payload: r.Payload}))
+	}
 	if r.Type != rod.TypeHoldAck {
 		return
 	}
@@ -249,7 +266,14 @@ func (w *World) replied(_ *node, r rod.Reply) {
 		w.fail("ack: %v", err)
 	}
 	for _, p := range w.payments {
-		if p.hold != holdByMessage || rod.PidHash(p.pid) != ack.PidHash || p.payer.id != r.Peer || p.acked || ack.Status != rod.AckOK {
+		if p.hold != holdByMessage || rod.PidHash(p.pid) != ack.PidHash || p.payer.id != r.Peer {
+			continue
+		}
+		if p.ends {
+			path := nameBytes("path", p.id())
+			w.mail = append(w.mail, letter{from: n, to: p.payer, through: n, typ: r.Type, payload: r.Payload, pathID: path[:]})
+		}
+		if p.acked || ack.Status != rod.AckOK {
 			continue
 		}
 		p.acked, p.ackUntil, p.ackDeadline = true, int64(ack.ArmedUntil), ack.Deadline
@@ -259,7 +283,7 @@ func (w *World) replied(_ *node, r rod.Reply) {
 // goAhead offers the payments whose holds were granted.
 func (w *World) goAhead() {
 	for _, p := range w.payments {
-		if p.acked && !p.offered && !p.cancelled && w.now < p.ackUntil {
+		if p.acked && !p.ends && !p.offered && !p.cancelled && w.now < p.ackUntil {
 			p.offer()
 		}
 	}
@@ -291,7 +315,7 @@ func (p *payment) unblock(right bool) {
 		return
 	}
 	t := &turn{}
-	if !p.unblocked {
+	if !p.unblocked { // if the crash of a payer made it pay again, once is for all parts
 		p.unblocked = true
 		t.lost = append(t.lost, func() { p.unblocked = false })
 	}

@@ -26,6 +26,8 @@ type World struct {
 	now    int64 // unix seconds
 
 	payments []*payment
+	mail     []letter // on its way
+	boxes    []letter // kept by LSPs for clients that are away
 	truth    truth
 	stats    *Stats
 	onChain  bool // a channel went on chain: the end of the run is not judged
@@ -124,7 +126,8 @@ func (u *Universe) build(topology int) (*World, error) {
 		}
 	}
 	for _, n := range w.nodes {
-		n.disk.tip = w.chain.height()
+		b, _ := w.chain.block(w.chain.height())
+		n.disk.tip = tip{b.Height, b.Hash}
 	}
 	return w, nil
 }
