@@ -780,3 +780,25 @@ func TestForeign(t *testing.T) {
 	nd.mine(100)
 	nd.wantDone()
 }
+
+// TestA13_TimeoutUndone: our claim by timeout is in the chain, a reorganisation takes it out, and the peer claims with the preimage. It
+// must not have been failed before six confirmations.
+func TestA13_TimeoutUndone(t *testing.T) {
+	each(t, liveCommits, func(t *testing.T, in int, restarts bool) {
+		for depth := 1; depth <= 5; depth++ {
+			n, be := toy(t)
+			nd := n.open(be, config{}, testHTLC{offered: true, sat: 60_000, expiry: 110, secret: "a", in: inAll},
+				testHTLC{offered: true, sat: 50_000, expiry: 110, secret: "b", in: inAll})
+			nd.restarts = restarts
+			nd.confirm(in)
+			nd.mineTo(110 + uint32(depth))
+			nd.wantResolved(0, "open")
+			must(t, be.Reorg(depth))
+			be.force(nd.w.peerHTLC(in, 0, be.peerCoin(), 5000))
+			n.sync()
+			nd.mine(6)
+			nd.wantResolved(0, "fulfilled")
+			nd.wantResolved(1, "failed")
+		}
+	})
+}

@@ -198,7 +198,11 @@ func (s *State) preimageOf(id uint64) *settled {
 // Watches is what has to be asked of the chain again after a restart. What is to be published comes with the next Apply.
 func (s *State) Watches() []chain.Request {
 	_, script := commitment.FundingScript(s.p.Local.Funding, s.p.Remote.Funding)
-	reqs := []chain.Request{chain.WatchSpend{Out: s.p.Funding, Script: script, Since: s.start}}
+	since := s.start
+	if s.spend != nil {
+		since = min(since, s.spend.height)
+	}
+	reqs := []chain.Request{chain.WatchSpend{Out: s.p.Funding, Script: script, Since: since}}
 	if s.closing == nil {
 		return reqs
 	}
