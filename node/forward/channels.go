@@ -39,10 +39,7 @@ func Describe(s *channel.State, p Policy) Channel {
 func Hear(id channel.ID, peer [33]byte, x channel.Notice, peel Peel) Event {
 	switch x := x.(type) {
 	case channel.Committed:
-		hop, failure := peel(&x.HTLC)
-		if x.TooMuchDust && failure == nil {
-			hop, failure = nil, &onion.Failure{Message: lnwire.NewTemporaryChannelFailure(nil), Text: "too much dust in flight"}
-		}
+		hop, failure := peel.open(&x.HTLC, x.TooMuchDust)
 		return Offered{HTLC: x.HTLC, Peer: peer, Hop: hop, Failure: failure}
 	case channel.Resolved:
 		return Resolved{x}
@@ -62,6 +59,15 @@ func Hear(id channel.ID, peer [33]byte, x channel.Notice, peel Peel) Event {
 		return Closed{ID: id}
 	}
 	return nil
+}
+
+// open peels an HTLC's onion, unless the HTLC is to be failed whatever stands in it.
+func (p Peel) open(h *channel.HTLC, tooMuchDust bool) (*onion.Hop, *onion.Failure) {
+	hop, failure := p(h)
+	if tooMuchDust && failure == nil {
+		return nil, &onion.Failure{Message: lnwire.NewTemporaryChannelFailure(nil), Text: "too much dust in flight"}
+	}
+	return hop, failure
 }
 
 // InOrder is the order in which the notices of one turn are heard. The end of a channel comes before anything else: an HTLC that
@@ -91,7 +97,7 @@ func (d *Durable) Survey(c Channel, s *channel.State, peel Peel) {
 		}
 		i := Incoming{Offered: Offered{HTLC: *h.HTLC, Peer: c.Peer}, Outcome: h.Outcome}
 		if h.Outcome == nil {
-			i.Hop, i.Failure = peel(h.HTLC)
+			i.Hop, i.Failure = peel.open(h.HTLC, h.TooMuchDust)
 		}
 		d.Incoming = append(d.Incoming, i)
 	}

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"lightningrod/channel"
+	"lightningrod/onion"
 	"lightningrod/rod"
 
 	"github.com/lightningnetwork/lnd/lnwire"
@@ -273,5 +274,18 @@ func TestFailureFromTheChain(t *testing.T) {
 	cmd, ok := out.Commands[0].(FailWith)
 	if !ok || cmd.Message.Code() != lnwire.CodePermanentChannelFailure {
 		t.Fatalf("%T", out.Commands[0])
+	}
+}
+
+// An HTLC that exceeds the dust exposure is failed, whatever its onion says, at once and after a restart (BOLT 2 "Bounding exposure to
+// trimmed in-flight HTLCs").
+func TestTooMuchDustIsFailed(t *testing.T) {
+	peeled := Peel(func(*channel.HTLC) (*onion.Hop, *onion.Failure) { return &onion.Hop{Final: true}, nil })
+	offered := Hear(1, nodeID("alice"), channel.Committed{HTLC: channel.HTLC{Key: key(1, 0)}, TooMuchDust: true}, peeled).(Offered)
+	if offered.Hop != nil || offered.Failure == nil || offered.Failure.Message.Code() != lnwire.CodeTemporaryChannelFailure {
+		t.Fatalf("%+v", offered)
+	}
+	if hop, failure := peeled.open(&channel.HTLC{}, false); hop == nil || failure != nil {
+		t.Fatal("an ordinary HTLC is failed")
 	}
 }
