@@ -490,6 +490,11 @@ func (w *World) actClose(arg int) string {
 	for _, p := range w.payments {
 		p.waived = true // a hold may be withdrawn before its HTLC comes
 	}
+	if w.cfg.force {
+		w.truth.claimed[e] = true
+		n.post(in, posted{ev: channel.ForceClose{Reason: "asked to"}})
+		return fmt.Sprintf("%s closes %s by force", n.name, e.name(w))
+	}
 	e.closing = true
 	n.post(in, posted{ev: channel.Close{FeePerKw: 500}})
 	return fmt.Sprintf("%s closes %s", n.name, e.name(w))
@@ -529,6 +534,7 @@ func (w *World) finish() {
 			}
 		}
 	}
+	w.read()
 	if w.onChain {
 		w.stats.OnChain++
 		return

@@ -144,6 +144,11 @@ func (b Bug) carryOut(n *node, t *turn, outs []forward.Output) bool {
 	for _, out := range outs {
 		rows.rows = append(rows.rows, out.Rows...)
 		rows.replies = append(rows.replies, out.Replies...)
+		if b == BugRowsApart || b == BugCommandsFirst {
+			for _, x := range out.Notices {
+				n.ledger(&rows, x)
+			}
+		}
 	}
 	switch b {
 	case BugRowsApart:
@@ -153,7 +158,7 @@ func (b Bug) carryOut(n *node, t *turn, outs []forward.Output) bool {
 	case BugCommandsFirst:
 		n.commands(outs)
 		n.runAll()
-		t.rows, t.replies = append(t.rows, rows.rows...), rows.replies
+		t.rows, t.replies, t.mail = append(t.rows, rows.rows...), rows.replies, append(t.mail, rows.mail...)
 		n.put(t)
 	default:
 		return false

@@ -24,13 +24,14 @@ const (
 	invPid          = "I7: an unblock that is wrong, or comes twice, changes nothing"
 	invDurable      = "after any crash the disk's prefix can be restored and re-established"
 	invQuiet        = "honest nodes give each other no error, warning or unexpected close"
+	invRead         = "every block of the best chain was read, whatever was there before"
 	invEnd          = "at the end nothing is left: HTLCs, rows, holds"
 	invOutcome      = "a payment has one outcome, and the payer's is the payee's"
 	invMoney        = "at the end everybody has what the outcomes say, to the msat"
 )
 
 var invariants = []string{invConservation, invOneChild, invParent, invFail, invFulfill, invHeld, invDeadline, invReleased, invPid,
-	invDurable, invQuiet, invEnd, invOutcome, invMoney}
+	invDurable, invQuiet, invRead, invEnd, invOutcome, invMoney}
 
 // Stats are counts over runs.
 type Stats struct {
@@ -74,17 +75,15 @@ func (w *World) must(invariant string, ok bool, format string, args ...any) {
 
 // truth is what the simulator knows for certain, whatever the nodes forget.
 type truth struct {
-	paid     map[nodeKey]bool        // incoming HTLCs for which a downstream peer has given the preimage
-	child    map[nodeKey]channel.Key // outgoing HTLCs that became durable, by the incoming one
-	offered  map[nodeTag]channel.Key // the same, by what part of what payment they are
-	fee      map[nodeKey]lnwire.MilliSatoshi
-	dust     map[nodeKey]bool // the outgoing HTLC is in no commitment: on chain there is nothing to claim
-	claimed  map[*edge]bool   // a node decided to close to claim a preimage
-	begin    []lnwire.MilliSatoshi
-	closed   []lnwire.MilliSatoshi // what nodes took out of channels that are over
-	earned   []lnwire.MilliSatoshi
-	settled  map[nodeKey]bool
-	received []lnwire.MilliSatoshi
+	paid    map[nodeKey]bool        // incoming HTLCs for which a downstream peer has given the preimage
+	child   map[nodeKey]channel.Key // outgoing HTLCs that became durable, by the incoming one
+	offered map[nodeTag]channel.Key // the same, by what part of what payment they are
+	fee     map[nodeKey]lnwire.MilliSatoshi
+	dust    map[nodeKey]bool // the outgoing HTLC is in no commitment: on chain there is nothing to claim
+	claimed map[*edge]bool   // a node decided to close to claim a preimage
+	begin   []lnwire.MilliSatoshi
+	closed  []lnwire.MilliSatoshi // what nodes took out of channels that are over
+	earned  []lnwire.MilliSatoshi
 }
 
 type nodeKey struct {
@@ -99,7 +98,7 @@ type nodeTag struct {
 
 func newTruth() truth {
 	return truth{paid: map[nodeKey]bool{}, child: map[nodeKey]channel.Key{}, offered: map[nodeTag]channel.Key{},
-		fee: map[nodeKey]lnwire.MilliSatoshi{}, dust: map[nodeKey]bool{}, claimed: map[*edge]bool{}, settled: map[nodeKey]bool{}}
+		fee: map[nodeKey]lnwire.MilliSatoshi{}, dust: map[nodeKey]bool{}, claimed: map[*edge]bool{}}
 }
 
 // started notes what everybody has.
@@ -445,6 +444,16 @@ func (n *node) unmoved(ev forward.Event) {
 	out := n.forward.Handle(ev)
 	n.w.must(invPid, len(out.Rows)+len(out.Commands)+len(out.Notices)+len(out.Replies)+len(out.Wakes) == 0 &&
 		before == fmt.Sprint(n.forward.Rod().Requests()) && live == fmt.Sprint(n.forward.Live()), "%s is moved by it: %+v", n.name, out.Commands)
+}
+
+// read checks that no block was skipped: what is in it might be anything.
+func (w *World) read() {
+	for _, n := range w.nodes {
+		for h := uint32(startHeight + 1); h <= w.chain.height(); h++ {
+			b, _ := w.chain.block(h)
+			w.must(invRead, n.read[h] == b.Hash, "%s has not seen block %d", n.name, h)
+		}
+	}
 }
 
 // leftovers says what is still pending, or nothing.

@@ -36,8 +36,9 @@ type node struct {
 	tracker    *chain.Tracker
 	publishing map[chainhash.Hash]*wire.MsgTx
 
-	doubt int // blocks to go back, since nobody knows where the fork is
-	life  int // how often it was started
+	read  map[uint32]chainhash.Hash // the last block seen at each height, in all its lives
+	doubt int                       // blocks to go back, since nobody knows where the fork is
+	life  int                       // how often it was started
 	trap  struct {
 		turns int // until it crashes; 0: it does not
 		lose  int // turns that do not reach the disk then
@@ -420,6 +421,7 @@ func (n *node) follow() {
 		if err != nil {
 			n.w.fail("tracker: %v", err)
 		}
+		n.read[next.Height] = next.Hash
 		n.put(&turn{tip: &tip{next.Height, next.Hash}})
 		n.facts(facts)
 		if n.w.bug != BugBlocksUnheard {

@@ -1,6 +1,7 @@
 package nodetest
 
 import (
+	"encoding/hex"
 	"flag"
 	"fmt"
 	"runtime"
@@ -13,14 +14,21 @@ var (
 	flagSeeds = flag.Int("seeds", 3000, "runs of TestSimulation")
 	flagFirst = flag.Int64("first", 1, "the first seed")
 	flagSeed  = flag.Int64("seed", -1, "the only run of TestSimulation")
+	flagBytes = flag.String("bytes", "", "a schedule in hex, to be told what happens in it")
 	flagSteps = flag.Int("steps", 100, "bytes of a run")
 )
 
 // TestSimulation runs random schedules.
 func TestSimulation(t *testing.T) {
+	if *flagBytes != "" {
+		explain(t)
+		return
+	}
 	first, n := *flagFirst, *flagSeeds
 	if *flagSeed >= 0 {
 		first, n = *flagSeed, 1
+	} else if testing.Short() {
+		n = min(n, 300)
 	}
 	begin := time.Now()
 	stats, seed, err := search(first, n, *flagSteps, NoBug)
@@ -30,6 +38,23 @@ func TestSimulation(t *testing.T) {
 	took := time.Since(begin)
 	t.Logf("seeds %d to %d in %.1f s: %.0f steps/s, %.0f seeds/s\n%v", first, first+int64(n)-1, took.Seconds(),
 		float64(stats.Steps)/took.Seconds(), float64(n)/took.Seconds(), stats)
+}
+
+// explain tells what happens in the schedule that was given.
+func explain(t *testing.T) {
+	s, err := hex.DecodeString(*flagBytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := NewUniverse()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := u.Explain(s, NoBug)
+	t.Log(text)
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // search runs seeds over all cores, each core with a universe of its own, and returns the lowest seed that fails.
@@ -80,13 +105,16 @@ func report(seed int64, err error) string {
 	}
 	s := Shrink(u, Schedule(seed, *flagSteps), NoBug)
 	text, again := u.Explain(s, NoBug)
-	return fmt.Sprintf("seed %d: %v\n\nshrunk to %d bytes %x:\n%s\n%v", seed, err, len(s), s, text, again)
+	return fmt.Sprintf("seed %d: %v\n\nshrunk to %d bytes, -bytes %x:\n%s\n%v", seed, err, len(s), s, text, again)
 }
 
 var flagBugSeeds = flag.Int("bugseeds", 3000, "seeds in which TestBugs has to find a bug")
 
 // TestBugs puts bugs back, one at a time, and tells how many seeds it takes to find them.
 func TestBugs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a while")
+	}
 	for b := NoBug + 1; b < endOfBugs; b++ {
 		begin := time.Now()
 		_, seed, err := search(1, *flagBugSeeds, *flagSteps, b)

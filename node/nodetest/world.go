@@ -40,10 +40,11 @@ type config struct {
 	eager     bool // turns run and are committed after every action: the schedule is about messages alone
 	devices   bool // clients can be woken
 	deadlines bool // at the end, holds are not released but run out
+	force     bool // operators may close by force
 }
 
 func configOf(b byte) config {
-	return config{topology: int(b & 3), eager: b&4 != 0, devices: b&8 != 0, deadlines: b&16 != 0}
+	return config{topology: int(b & 3), eager: b&4 != 0, devices: b&8 != 0, deadlines: b&16 != 0, force: b>>5 == 0}
 }
 
 // topologies: nodes by name, LSPs in capitals L and K; channels by the names of their ends, the first funds.
@@ -233,7 +234,11 @@ func (u *Universe) begin(cfg config, bug Bug, stats *Stats) *World {
 		w.edges = append(w.edges, &edge{index: e.index, scid: e.scid, link: w.linkOf(e.link.nodes[0], e.link.nodes[1])})
 	}
 	for _, n := range from.nodes {
-		c := &node{w: w, index: n.index, name: n.name, id: n.id, lsp: n.lsp, disk: n.disk.clone(), seen: w.chain.height(), start: map[channel.ID]*place{}}
+		c := &node{w: w, index: n.index, name: n.name, id: n.id, lsp: n.lsp, disk: n.disk.clone(), seen: w.chain.height(), start: map[channel.ID]*place{}, read: map[uint32]chainhash.Hash{}}
+		for h := uint32(startHeight + 1); h <= w.chain.height(); h++ {
+			b, _ := w.chain.block(h)
+			c.read[h] = b.Hash
+		}
 		for id, p := range n.start {
 			c.start[id] = &place{edge: w.edges[p.edge.index], peer: p.peer, crypto: p.crypto}
 		}
