@@ -237,3 +237,20 @@ func TestUnblockByAnybodyElse(t *testing.T) {
 		t.Errorf("%+v", live)
 	}
 }
+
+// TestSameHashTwice asks for a second payment of an invoice while the first is held: it is refused, and nothing of it is kept.
+func TestSameHashTwice(t *testing.T) {
+	w := newWorld(t)
+	l, _, inv := w.held(AsyncPay{})
+	id, err := l.a.SendAsync(AsyncPay{Invoice: inv.Text, LSP: l.lspA.ID(), ByHTLC: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.wait(l.a, 0, PaymentFailed)
+	w.until("the payer to forget it", func() bool {
+		l.a.brain.mu.Lock()
+		defer l.a.brain.mu.Unlock()
+		_, kept := l.a.brain.payer.Dest(id)
+		return !kept
+	})
+}
