@@ -534,6 +534,8 @@ func (w *World) finish() {
 			}
 		}
 	}
+	w.seeAll()
+	w.flow(all)
 	w.read()
 	if w.onChain {
 		w.stats.OnChain++

@@ -44,6 +44,9 @@ const (
 	BugPaymentLost
 	BugRefusedUnheard
 	BugForkTrusted
+	BugWatchesFirst
+	BugRefusalKept
+	BugWaitsForever
 	endOfBugs
 )
 
@@ -57,9 +60,9 @@ var Bugs = [endOfBugs]struct{ ID, Text string }{
 	BugRowsApart:            {"P7", "what forwarding remembers is written after what the channel forgets"},
 	BugCommandsFirst:        {"", "commands run before the rows of their decision are queued"},
 	BugSettledLost:          {"", "no settled rows: an outcome between two channels is memory"},
-	BugFailOnDisconnect:     {"A3", "an incoming HTLC is failed because the peer of its outgoing one is gone"},
+	BugFailOnDisconnect:     {"", "an incoming HTLC is failed because the peer of its outgoing one is gone"},
 	BugFailOnRemoval:        {"H27", "an incoming HTLC is failed at update_fail_htlc, not when it is irrevocable"},
-	BugOutcomeIsEnd:         {"A1", "recovery takes an outgoing HTLC with an outcome for ended"},
+	BugOutcomeIsEnd:         {"", "recovery takes an outgoing HTLC with an outcome for ended"},
 	BugChildrenForgotten:    {"H6", "recovery does not look for outgoing HTLCs"},
 	BugReplayed:             {"H6", "recovery offers every committed HTLC as if it were new"},
 	BugReleasedTwice:        {"H7", "a second unblock releases a second time"},
@@ -76,6 +79,9 @@ var Bugs = [endOfBugs]struct{ ID, Text string }{
 	BugPaymentLost:          {"", "payments of ours are memory"},
 	BugRefusedUnheard:       {"", "an Add that was refused gets no answer"},
 	BugForkTrusted:          {"", "after a restart, a block whose hash is not known is taken for one of the best chain"},
+	BugWatchesFirst:         {"", "watches are looked up before the tracker has left a fork"},
+	BugRefusalKept:          {"", "a payment that cannot be made stays with the payer's side"},
+	BugWaitsForever:         {"", "what waits for its LSP is never given up"},
 }
 
 // rows are the rows of a decision that are written.

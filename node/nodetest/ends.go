@@ -145,7 +145,7 @@ func (n *node) ledger(t *turn, x forward.Notice) {
 	case forward.Received:
 		t.rows = append(t.rows, n.payee.Closed(x.Invoice.Hash).Rows...)
 	case forward.PayRefused:
-		if x.Later {
+		if x.Later || n.w.bug == BugRefusalKept {
 			break
 		}
 		over := n.payer.Over(x.ID)

@@ -428,7 +428,9 @@ func (n *node) follow() {
 			n.think(forward.Block{Height: next.Height})
 		}
 		n.payerSays(&turn{}, n.payer.Block(next.Height))
-		n.payerSays(&turn{}, n.payer.Resume())
+		if n.w.bug != BugWaitsForever {
+			n.payerSays(&turn{}, n.payer.Resume())
+		}
 		n.payeeSays(&turn{}, n.payee.Block(next.Height))
 	}
 	for _, id := range sortedHashes(n.publishing) {
@@ -520,7 +522,9 @@ func (n *node) restart() {
 	n.payerSays(&turn{}, n.payer.Resume())
 
 	// Start: what was missed comes first; nothing is decided on an old height.
-	n.retreat()
+	if n.w.bug != BugWatchesFirst {
+		n.retreat()
+	}
 	for _, a := range asks {
 		n.ask(a)
 	}
