@@ -32,7 +32,7 @@ func runNode(ctx context.Context, cfg *config, keeper *seedKeeper, log *slog.Log
 	if err != nil {
 		return exitError{exitChain, err}
 	}
-	defer backend.Close()
+	defer closeChain(backend, log)
 
 	conf := cfg.node()
 	conf.Seed, conf.Backend, conf.Log = secret, backend, log
@@ -104,6 +104,23 @@ func openChain(ctx context.Context, cfg *config, log *slog.Logger) (chainBackend
 	ctx, cancel := context.WithTimeout(ctx, b.Wait)
 	defer cancel()
 	return bitcoind.New(ctx, bitcoind.Config{Access: access, Params: cfg.params(), Log: log})
+}
+
+// closePatience is how long the chain may take to close. On a full disk the embedded chain's database waits for ever
+// (goleveldb's DB.Close, once a write has failed); its journal makes the next start good.
+const closePatience = 5 * time.Second
+
+func closeChain(b chainBackend, log *slog.Logger) {
+	done := make(chan error, 1)
+	go func() { done <- b.Close() }()
+	select {
+	case err := <-done:
+		if err != nil {
+			log.Warn("closing the chain", "error", err)
+		}
+	case <-time.After(closePatience):
+		log.Warn("closing the chain takes too long, it is left as it is")
+	}
 }
 
 // faces are where the API is served.

@@ -208,6 +208,9 @@ func listEvents(s *Server, _ context.Context, in EventPage) (List[Event], error)
 	if limit == 0 {
 		limit = 100
 	}
+	if last := s.node.LastEvent(); uint64(in.After) > last {
+		return List[Event]{}, invalid("after", "at most "+Number(last).String(), "%v is of before the node's last start: begin again", in.After)
+	}
 	r := s.node.Events(uint64(in.After) + 1)
 	defer r.Close()
 	now, cancel := context.WithCancel(context.Background())

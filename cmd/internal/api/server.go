@@ -239,6 +239,11 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) (status int) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusOK)
+	if uint64(after) > s.node.LastEvent() {
+		// Numbers begin at 1 with every start of the node: this one is of an earlier life.
+		_, _ = w.Write([]byte("event: reset\ndata: {}\n\n"))
+		after = 0
+	}
 	_ = flush.Flush()
 	reader := s.node.Events(uint64(after) + 1)
 	defer reader.Close()
