@@ -175,6 +175,9 @@ func (d *chainDesk) take(ctx context.Context, a chainAsk) error {
 		p := publication{tx: r.Tx, owner: a.owner}
 		d.publish(ctx, &p)
 		d.publishing[r.Tx.TxHash()] = p
+		for _, c := range a.done {
+			c <- nil // refused for now or not: it is tried again with every block
+		}
 	}
 	return nil
 }

@@ -39,6 +39,7 @@ type link interface {
 type chainAsk struct {
 	owner uint64
 	req   chain.Request
+	done  []chan<- error // of a Publish: who waits for the backend to have seen it
 }
 
 // lets says whether the turn lets anything out. One that does not starts no group: it rides with the next.

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"lightningrod/chain"
 	"lightningrod/channel"
 	"lightningrod/node/forward"
 )
@@ -273,7 +274,7 @@ func (e *engine) commit(in *inbox, next *channel.State, out channel.Output, batc
 	}
 	t.events = channelEvents(in, out.Notices)
 	if !prev.Durable() && next.Durable() {
-		t.done = e.node.openers(in.id)
+		t.awaitPublication(e.node.openers(in.id))
 		e.node.gossip.introduce(in)
 	}
 	var heard []forward.Event
@@ -292,6 +293,18 @@ func (e *engine) commit(in *inbox, next *channel.State, out channel.Output, batc
 	for _, notice := range out.Notices {
 		e.node.notice(in, notice)
 	}
+}
+
+// awaitPublication answers whoever waits for a channel when its funding transaction has gone out: that is asked for in the
+// turn that makes the channel durable.
+func (t *turn) awaitPublication(waiting []chan<- error) {
+	for i := range t.chain {
+		if _, ok := t.chain[i].req.(chain.Publish); ok {
+			t.chain[i].done = waiting
+			return
+		}
+	}
+	t.done = append(t.done, waiting...)
 }
 
 // retire forgets a channel that is over.

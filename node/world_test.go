@@ -206,7 +206,9 @@ func (w *world) openAs(from, to *Node, o OpenChannel) channel.ID {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.until("funding transaction", func() bool { return len(w.chain.Mempool()) > 0 })
+	if len(w.chain.Mempool()) == 0 {
+		w.t.Fatal("Open returned before the funding transaction was published")
+	}
 	w.mine(6, w.burn)
 	w.usable(from, to)
 	return id
