@@ -104,14 +104,11 @@ func (n *Node) settle(k channel.Key, o channel.Outcome, clear []forward.Row) {
 	}
 }
 
-// reasonSize is the length of the usual reason of update_fail_htlc (BOLT 4: 256 bytes padded, their lengths, the HMAC).
-const reasonSize = 292
-
 func (n *Node) settleFailure(h *channel.HTLC, reason []byte, err error, clear []forward.Row) {
 	if err != nil {
 		// The onion was good when it was peeled, so this cannot happen; the HTLC must be failed all the same.
 		n.log.Error("failure cannot be encrypted", "channel", h.Key.Channel, "htlc", h.Key.HTLC, "error", err)
-		reason = make([]byte, reasonSize)
+		reason = make([]byte, onion.ReasonSize)
 	}
 	n.settle(h.Key, channel.Fail{Reason: reason}, clear)
 }

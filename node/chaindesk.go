@@ -153,11 +153,7 @@ func (d *chainDesk) again(asks []chainAsk) {
 
 // judgeTip tells the forwarder whether the backend's tip can be relied on, as far as the backend knows.
 func (d *chainDesk) judgeTip() {
-	s, ok := d.backend.(interface{ Stale() error })
-	if !ok {
-		return
-	}
-	why := s.Stale()
+	why := d.node.Stale()
 	if (why != nil) == d.stale {
 		return
 	}

@@ -160,15 +160,7 @@ func (g *gossip) absorb(out graph.Output) {
 }
 
 func (g *gossip) put(rows []graph.Row) {
-	w := make(store.Write, 0, len(rows))
-	for _, r := range rows {
-		t, ok := store.TableByName(r.Table)
-		if !ok {
-			panic("row for unknown table " + r.Table)
-		}
-		w = append(w, store.Op{Table: t, Key: r.Key, Value: r.Value})
-	}
-	g.node.queue.put(&turn{rows: w})
+	g.node.queue.put(&turn{rows: rowOps(rows)})
 }
 
 // look checks a funding output on the chain (BOLT 7 "The channel_announcement Message").
@@ -473,13 +465,13 @@ func (g *gossip) complete(in *inbox) {
 	if !sixDeep(s) {
 		return
 	}
-	digest, ends := g.announcement(in)
 	g.mu.Lock()
 	o := g.ownOf(in.id)
 	if o.announced || o.theirs == nil || o.theirs.ShortChannelID != s.ShortID() {
 		g.mu.Unlock()
 		return
 	}
+	digest, ends := g.announcement(in)
 	theirs := graph.EndSignatures{Node: o.theirs.NodeSignature, Bitcoin: o.theirs.BitcoinSignature}
 	sigs := [2]graph.EndSignatures{g.ourSignatures(in, digest), theirs}
 	a, err := graph.AssembleChannelAnnouncement(*g.node.cfg.Params.GenesisHash, s.ShortID(), nil, ends, sigs)

@@ -98,14 +98,12 @@ func (n *Node) Invoice(hash [32]byte) (InvoiceInfo, bool) {
 // Payments lists the payments whose HTLCs were offered, the newest last. One that still asks for its hold is not among them.
 func (n *Node) Payments() []PaymentInfo {
 	n.brain.mu.Lock()
+	defer n.brain.mu.Unlock()
 	rows := n.brain.forward.Payments()
-	n.brain.mu.Unlock()
 	slices.SortStableFunc(rows, func(a, b forward.Payment) int { return cmp.Compare(a.Created, b.Created) })
-	all := make([]PaymentInfo, 0, len(rows))
-	for _, r := range rows {
-		if info, ok := n.Payment(r.ID); ok {
-			all = append(all, info)
-		}
+	all := make([]PaymentInfo, len(rows))
+	for i, r := range rows {
+		all[i] = n.paymentInfo(r)
 	}
 	return all
 }

@@ -411,8 +411,13 @@ func (n *Node) Payment(id uint64) (PaymentInfo, bool) {
 	if !ok {
 		return PaymentInfo{}, false
 	}
-	info := PaymentInfo{ID: id, Hash: p.Hash, State: p.State, Preimage: p.Preimage}
-	if n.postponed(id) {
+	return n.paymentInfo(p), true
+}
+
+// paymentInfo is how a payment's row reads to others. The brain's mutex is held.
+func (n *Node) paymentInfo(p forward.Payment) PaymentInfo {
+	info := PaymentInfo{ID: p.ID, Hash: p.Hash, State: p.State, Preimage: p.Preimage}
+	if n.postponed(p.ID) {
 		info.State = forward.PaymentPending
 	}
 	for _, part := range p.Parts {
@@ -420,5 +425,5 @@ func (n *Node) Payment(id uint64) (PaymentInfo, bool) {
 			info.Sent += part.Amount
 		}
 	}
-	return info, true
+	return info
 }

@@ -6,6 +6,7 @@ import (
 
 	"lightningrod/channel"
 	"lightningrod/node/forward"
+	"lightningrod/node/graph"
 	"lightningrod/node/store"
 )
 
@@ -51,9 +52,10 @@ func saveRows(n channel.ID, s channel.Save) store.Write {
 }
 
 // rowOps are rows of the pure packages, which name tables as the files do. An unknown table is a bug.
-func rowOps(rows []forward.Row) store.Write {
+func rowOps[R forward.Row | graph.Row](rows []R) store.Write {
 	w := make(store.Write, 0, len(rows))
-	for _, r := range rows {
+	for _, row := range rows {
+		r := forward.Row(row)
 		t, ok := store.TableByName(r.Table)
 		if !ok {
 			panic("row for unknown table " + r.Table)
