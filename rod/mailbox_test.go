@@ -92,35 +92,6 @@ func TestMailbox(t *testing.T) {
 	}
 }
 
-// TestWaiting: "an ordinary HTLC for a channel peer that is away and has a device is held up to 60 s while the peer is woken."
-func TestWaiting(t *testing.T) {
-	w := NewWaiting(60, 2)
-	k := func(id uint64) HTLCKey { return HTLCKey{1, id} }
-	if !w.Add(k(1), node("B"), 1000) || !w.Add(k(2), node("B"), 1010) || w.Add(k(3), node("B"), 1010) {
-		t.Error("two may wait, not three")
-	}
-	if !w.Add(k(1), node("B"), 1050) {
-		t.Error("one that waits is added again")
-	}
-	if got := w.Tick(1059); len(got) != 0 {
-		t.Errorf("too soon %v", got)
-	}
-	if got := w.Tick(1060); !slices.Equal(got, []HTLCKey{k(1)}) {
-		t.Errorf("after 60 s %v", got)
-	}
-	if w.Idle(node("B")) {
-		t.Error("one still waits")
-	}
-	if got := w.Ready(node("B")); !slices.Equal(got, []HTLCKey{k(2)}) || !w.Idle(node("B")) {
-		t.Errorf("the peer came: %v", got)
-	}
-	w.Add(k(4), node("B"), 1000)
-	w.Remove(k(4), node("B"))
-	if got := w.Tick(5000); len(got) != 0 || !w.Idle(node("B")) {
-		t.Errorf("removed, yet %v", got)
-	}
-}
-
 // TestWaker: the schedule of wakes for one reason, and what resets it.
 func TestWaker(t *testing.T) {
 	schedule := func(w *Waker, from, to int64) (at []int64) {
