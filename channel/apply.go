@@ -92,6 +92,7 @@ func (t *turn) handle(ev Event) error {
 		return t.open(ev)
 	case Funding:
 		return t.fund(ev)
+	case Funded, RevokedData: // nothing has asked for them yet
 	case Close:
 		return t.close(ev)
 	case ForceClose:

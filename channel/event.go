@@ -56,6 +56,19 @@ type Funding struct {
 	Index uint32
 }
 
+// Funded answers the notice Bump with the transaction that the wallet made of it, complete but for the witness of input 0.
+type Funded struct {
+	Out wire.OutPoint // Bump.Out
+	Tx  *wire.MsgTx
+	Fee int64 // sat
+}
+
+// RevokedData answers the notice NeedRevoked with the Data of the RevokedRow, nil if there is no such row.
+type RevokedData struct {
+	Number uint64
+	Data   []byte
+}
+
 // Close asks for a cooperative close: shutdown now, closing_signed once no HTLC is left.
 // Script is where our share goes; empty takes the State's default.
 type Close struct {
@@ -81,6 +94,8 @@ func (Settle) event()       {}
 func (Chain) event()        {}
 func (Open) event()         {}
 func (Funding) event()      {}
+func (Funded) event()       {}
+func (RevokedData) event()  {}
 func (Close) event()        {}
 func (ForceClose) event()   {}
 func (UpdateFee) event()    {}

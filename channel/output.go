@@ -2,6 +2,7 @@ package channel
 
 import (
 	"lightningrod/chain"
+	"lightningrod/channel/onchain"
 
 	"github.com/btcsuite/btcd/wire"
 	"github.com/lightningnetwork/lnd/lnwire"
@@ -106,6 +107,20 @@ type ShuttingDown struct{}
 // OnChain says that the funding output is spent by, or about to be spent by, a commitment: held HTLCs of this channel are void.
 type OnChain struct{}
 
+// Bump asks for coins of the wallet, on chain, for a transaction that cannot pay for itself: see onchain.Bump. The answer is the event
+// Funded. One that is not answered is asked again with every block.
+type Bump struct{ onchain.Bump }
+
+// Release says that a transaction funded for a Bump is of no use: its coins are free.
+type Release struct{ Tx *wire.MsgTx }
+
+// NeedRevoked asks for the RevokedRow of a commitment that the peer has revoked and that was confirmed. The answer is the event
+// RevokedData; it is asked again with every block until then.
+type NeedRevoked struct{ Number uint64 }
+
+// Warn is for the operator: funds may be lost.
+type Warn struct{ Text string }
+
 // Closed says that the channel is over and everything of ours is resolved.
 type Closed struct{ Tx *wire.MsgTx }
 
@@ -127,6 +142,10 @@ func (Ready) notice()        {}
 func (Deep) notice()         {}
 func (ShuttingDown) notice() {}
 func (OnChain) notice()      {}
+func (Bump) notice()         {}
+func (Release) notice()      {}
+func (NeedRevoked) notice()  {}
+func (Warn) notice()         {}
 func (Closed) notice()       {}
 func (Abandoned) notice()    {}
 func (Violated) notice()     {}
