@@ -7,11 +7,15 @@ import (
 	"fmt"
 )
 
-//go:embed schema.sql
-var schema string
+var (
+	//go:embed schema.sql
+	schema1 string
+	//go:embed schema2.sql
+	schema2 string
+)
 
 // migrations brings a file from version i to version i+1 by its i-th script. Scripts are only ever appended.
-var migrations = []string{schema}
+var migrations = []string{schema1, schema2}
 
 // applicationID marks the file as ours ("LRod"), so that another program's SQLite file is not taken for an empty one.
 const applicationID = 0x4c526f64

@@ -66,10 +66,30 @@ func (s *Store) Get(t Table, key []byte) ([]byte, error) {
 	return value, err
 }
 
+// Floor reads the row with the greatest key that is not above key; nil is no bound. Without such a row key and value are nil.
+func (s *Store) Floor(t Table, key []byte) (k, v []byte, err error) {
+	if !t.valid() {
+		return nil, nil, fmt.Errorf("unknown table %d", uint8(t))
+	}
+	query, args := "select k, v, sum from "+t.String(), []any(nil)
+	if key != nil {
+		bound, err := t.sqlKey(key)
+		if err != nil {
+			return nil, nil, err
+		}
+		query, args = query+" where k <= ?", append(args, bound)
+	}
+	row := s.reads.QueryRowContext(context.Background(), query+" order by k desc limit 1", args...)
+	if k, v, err = t.scan(row); errors.Is(err, sql.ErrNoRows) {
+		return nil, nil, nil
+	}
+	return k, v, err
+}
+
 // scan reads (k, v, sum) and checks the sum.
 func (t Table) scan(row interface{ Scan(...any) error }) (key, value []byte, err error) {
 	var sum, n int64
-	if t == Channel {
+	if t.numbered() {
 		err = row.Scan(&n, &value, &sum)
 		key = ChannelKey(uint64(n))
 	} else {

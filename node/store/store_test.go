@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -48,7 +49,7 @@ func contents(t testing.TB, s *Store) map[string]string {
 	all := map[string]string{}
 	for _, table := range Tables() {
 		must(t, s.Load(table, func(k, v []byte) error {
-			if table == Channel {
+			if table.numbered() {
 				k = fmt.Appendf(nil, "%x", k)
 			}
 			all[table.String()+"/"+string(k)] = string(v)
@@ -148,7 +149,7 @@ func TestLoadOrderRangeAndGet(t *testing.T) {
 		group = append(group, Write{{Channel, ChannelKey(n), fmt.Append(nil, n)}})
 	}
 	for _, k := range []string{"b", "a", "ab", "c"} {
-		group = append(group, Write{put(Event, k, k)})
+		group = append(group, Write{put(Peer, k, k)})
 	}
 	must(t, s.Commit(group))
 
@@ -164,9 +165,9 @@ func TestLoadOrderRangeAndGet(t *testing.T) {
 	}{
 		{"numbers ascend", Channel, nil, nil, []string{"1", "2", "256", "300"}},
 		{"numbers in a range", Channel, ChannelKey(2), ChannelKey(300), []string{"2", "256"}},
-		{"bytes ascend", Event, nil, nil, []string{"a", "ab", "b", "c"}},
-		{"bytes from", Event, []byte("ab"), nil, []string{"ab", "b", "c"}},
-		{"bytes to", Event, nil, []byte("b"), []string{"a", "ab"}},
+		{"bytes ascend", Peer, nil, nil, []string{"a", "ab", "b", "c"}},
+		{"bytes from", Peer, []byte("ab"), nil, []string{"ab", "b", "c"}},
+		{"bytes to", Peer, nil, []byte("b"), []string{"a", "ab"}},
 		{"empty table", Outbox, nil, nil, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -179,15 +180,15 @@ func TestLoadOrderRangeAndGet(t *testing.T) {
 	if v, err := s.Get(Channel, ChannelKey(256)); err != nil || string(v) != "256" {
 		t.Fatalf("Get: %q, %v", v, err)
 	}
-	if v, err := s.Get(Event, []byte("z")); err != nil || v != nil {
+	if v, err := s.Get(Peer, []byte("z")); err != nil || v != nil {
 		t.Fatalf("Get of an absent row: %q, %v", v, err)
 	}
-	if err := s.Load(Event, func(_, _ []byte) error { return io.EOF }); err != io.EOF {
+	if err := s.Load(Peer, func(_, _ []byte) error { return io.EOF }); err != io.EOF {
 		t.Fatalf("error of the callback came back as %v", err)
 	}
 	// A callback may read and write: readers have connections of their own.
-	must(t, s.Load(Event, func(k, _ []byte) error {
-		if _, err := s.Get(Event, k); err != nil {
+	must(t, s.Load(Peer, func(k, _ []byte) error {
+		if _, err := s.Get(Peer, k); err != nil {
 			return err
 		}
 		return s.Commit([]Write{{put(Meta, "seen "+string(k), "")}})
@@ -278,11 +279,12 @@ func TestSchemaVersions(t *testing.T) {
 		s := openTemp(t)
 		must(t, s.Commit([]Write{{put(Meta, "k", "v")}}))
 		must(t, s.Close())
-		_, err := open(s.Path(), append(migrations[:1:1], "create table extra(x); create nonsense"))
-		if err == nil || !strings.Contains(err.Error(), "from schema version 1 to 2") {
+		now := len(migrations)
+		_, err := open(s.Path(), append(migrations[:now:now], "create table extra(x); create nonsense"))
+		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("from schema version %d to %d", now, now+1)) {
 			t.Fatalf("a bad script: %v", err)
 		}
-		steps := append(migrations[:1:1], "create table extra(x);")
+		steps := append(migrations[:now:now], "create table extra(x);")
 		for range 2 { // the second time there is nothing to do
 			s, err = open(s.Path(), steps)
 			must(t, err)
@@ -293,6 +295,59 @@ func TestSchemaVersions(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// A database of the program before this one is brought up to date, with every row in its place, and takes what is new.
+func TestVersion1(t *testing.T) {
+	f, err := os.Open(filepath.Join("testdata", "version1.db.gz"))
+	must(t, err)
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	must(t, err)
+	file, err := io.ReadAll(z)
+	must(t, err)
+	path := filepath.Join(t.TempDir(), "node.db")
+	must(t, os.WriteFile(path, file, 0o600))
+
+	s := reopen(t, path)
+	must(t, s.Bind("regtest", [33]byte{2, 1}))
+	want := map[string]string{"meta/network": "regtest", "meta/node": string(append([]byte{2, 1}, make([]byte, 31)...)), "channel/0000000000000007": "core 7"}
+	for _, table := range Tables() {
+		if table != Meta && table != Channel && table != Event && table != Client {
+			want[table.String()+"/key of "+table.String()] = "value of " + table.String()
+		}
+	}
+	wantContents(t, s, want)
+	must(t, s.Commit([]Write{{{Event, ChannelKey(1), []byte("news")}, put(Client, "02", "seen")}}))
+	want["event/0000000000000001"], want["client/02"] = "news", "seen"
+	for range 2 {
+		wantContents(t, s, want)
+		must(t, s.Close())
+		s = reopen(t, path)
+	}
+}
+
+func TestFloor(t *testing.T) {
+	s := openTemp(t)
+	for _, table := range []Table{Event, Peer} {
+		if k, v, err := s.Floor(table, nil); k != nil || v != nil || err != nil {
+			t.Fatalf("of an empty table: %x %q %v", k, v, err)
+		}
+		must(t, s.Commit([]Write{{{table, ChannelKey(5), []byte("5")}, {table, ChannelKey(300), []byte("300")}}}))
+		for _, test := range []struct {
+			key  []byte
+			want string
+		}{
+			{nil, "300"}, {ChannelKey(4), ""}, {ChannelKey(5), "5"}, {ChannelKey(299), "5"}, {ChannelKey(300), "300"}, {ChannelKey(1 << 62), "300"},
+		} {
+			if _, v, err := s.Floor(table, test.key); string(v) != test.want || err != nil {
+				t.Errorf("%s: floor of %x is %q, %v; want %q", table, test.key, v, err, test.want)
+			}
+		}
+	}
+	if _, _, err := s.Floor(Event, []byte("x")); err == nil {
+		t.Error("a key of one byte")
+	}
 }
 
 func TestBackup(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 // Table names a table. The list is closed; the numbers are part of the row checksums and never change.
 type Table uint8
 
-// The tables. Keys are byte strings compared as such; those of Channel are the channel number, 8 bytes big-endian.
+// The tables. Keys are byte strings compared as such; those of Channel and Event are a number, 8 bytes big-endian.
 const (
 	Channel          Table = iota + 1 // core of a channel
 	HTLC                              // bodies of live HTLCs, written once and deleted once
@@ -30,9 +30,10 @@ const (
 	Announcement                      // gossip: channel_announcement
 	ChannelUpdate                     // gossip: channel_update
 	NodeAnnouncement                  // gossip: node_announcement
-	Event                             // history for the operator
+	Event                             // history: rows of events, by the number of their first
 	Payer                             // rod: payments of ours that are to be held
 	Payee                             // rod: payments that wait for us
+	Client                            // when a client was last seen
 	endOfTables
 )
 
@@ -41,6 +42,7 @@ var tableNames = [endOfTables]string{
 	Tombstone: "rod_tombstone", Revoked: "revoked", Peer: "peer", Meta: "meta", Invoice: "invoice", Payment: "payment",
 	Mailbox: "mailbox", Device: "device", Outbox: "outbox", Wallet: "wallet", Announcement: "channel_announcement",
 	ChannelUpdate: "channel_update", NodeAnnouncement: "node_announcement", Event: "event", Payer: "rod_payer", Payee: "rod_payee",
+	Client: "client",
 }
 
 // Tables lists all tables in the order of their numbers.
@@ -71,6 +73,10 @@ func (t Table) String() string {
 
 func (t Table) valid() bool { return t > 0 && t < endOfTables }
 
+// numbered says that the keys of a table are integers in the file: an integer key and one upsert is the cheapest thing
+// SQLite can do.
+func (t Table) numbered() bool { return t == Channel || t == Event }
+
 // Op puts or deletes one row. A nil Value deletes; an empty Value that is not nil is a row with nothing in it.
 // Key and Value belong to the Store from Commit's call to its return and are not changed by it.
 type Op struct {
@@ -82,27 +88,27 @@ type Op struct {
 // Write is the rows of one turn.
 type Write []Op
 
-// ChannelKey is the key of channel n in table Channel.
+// ChannelKey is the key of channel n in table Channel, or of event n in table Event.
 func ChannelKey(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 
-// sqlKey is key as SQLite stores it: an integer in table channel, a blob elsewhere. Integers there are signed, so
-// numbers above 2^63 - 1, which would sort first, are refused: no node opens that many channels.
+// sqlKey is key as SQLite stores it: an integer in a numbered table, a blob elsewhere. Integers there are signed, so
+// numbers above 2^63 - 1, which would sort first, are refused: no node has that many channels or events.
 func (t Table) sqlKey(key []byte) (any, error) {
 	if !t.valid() {
 		return nil, fmt.Errorf("unknown table %d", uint8(t))
 	}
-	if t != Channel {
+	if !t.numbered() {
 		if len(key) == 0 {
 			return nil, fmt.Errorf("table %s: empty key", t)
 		}
 		return key, nil
 	}
 	if len(key) != 8 {
-		return nil, fmt.Errorf("table channel: key of %d bytes, want 8", len(key))
+		return nil, fmt.Errorf("table %s: key of %d bytes, want 8", t, len(key))
 	}
 	n := binary.BigEndian.Uint64(key)
 	if n > math.MaxInt64 {
-		return nil, fmt.Errorf("table channel: number %d above %d", n, int64(math.MaxInt64))
+		return nil, fmt.Errorf("table %s: number %d above %d", t, n, int64(math.MaxInt64))
 	}
 	return int64(n), nil
 }
