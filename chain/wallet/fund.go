@@ -30,8 +30,15 @@ type Options struct {
 	Inputs []Input
 	// Extra is paid on top of the fee of the transaction itself: what a parent in the same package lacks.
 	Extra btcutil.Amount
-	// Replaces is an earlier transaction of Fund that this one is to replace. Its coins are spent again, so that only one of the
-	// two can ever confirm, and it is no longer pending.
+	// MaxFee is the most that is paid in all, Extra included. 0: no bound.
+	MaxFee btcutil.Amount
+	// LockTime of the transaction; every input of the wallet lets it count.
+	LockTime uint32
+	// Replaces is an earlier transaction that this one is to replace. While the wallet has it pending, its coins are spent again, so that
+	// only one of the two can ever confirm, and it is no longer pending afterwards. The new one has to pay what BIP 125 asks (rules 3 and 4, and a
+	// higher rate), or is refused and the old one stays; to want enough is up to the caller, whose fees rise. One that is not pending any more
+	// (it was released, or another transaction has taken one of its coins) is replaced with other coins; then it must
+	// spend one of Inputs, so that still only one of the two can confirm. One that is confirmed is not replaced.
 	Replaces *wire.MsgTx
 }
 
@@ -75,18 +82,18 @@ func (k Kind) inputWeight() int64 {
 // draft is a transaction in the making.
 type draft struct {
 	rate    chain.FeePerKw
+	extra   btcutil.Amount
 	opt     Options
 	outs    []*wire.TxOut
 	change  []byte // script
 	coins   []Coin
 	inputs  btcutil.Amount // sum of opt.Inputs and coins
-	outputs btcutil.Amount // sum of outs and opt.Extra
+	outputs btcutil.Amount // sum of outs
 }
 
 // Fund makes a transaction with these outputs, in this order, at this fee rate or a little above, and signs it. Coins are taken largest
 // first; what is left over goes to a change output at the end if it is worth one. With no outputs it is all change. The inputs stay locked
-// until the transaction confirms, is in conflict with a confirmed one, or is Released. LockTime is 0, and the
-// inputs signal BIP 125.
+// until the transaction confirms, is in conflict with a confirmed one, or is Released. The inputs of the wallet signal BIP 125.
 func (w *Wallet) Fund(outs []*wire.TxOut, rate chain.FeePerKw, opt Options) (*wire.MsgTx, []Row, error) {
 	d, err := w.draft(outs, rate, opt)
 	if err != nil {
@@ -95,9 +102,41 @@ func (w *Wallet) Fund(outs []*wire.TxOut, rate chain.FeePerKw, opt Options) (*wi
 	if err := w.choose(d); err != nil {
 		return nil, nil, err
 	}
-	tx := d.transaction(d.outs)
-	d.addChange(tx)
-	return w.finish(tx, d)
+	return w.complete(d)
+}
+
+// FundUpTo is Fund for a transaction that is better made at a lower rate than not at all: where the coins or MaxFee do not reach, it pays what
+// they allow, down to chain.FeerateFloor for its own weight and nothing of Extra. A rate out of bounds counts as the nearest one within. It
+// also says how much is paid in all.
+func (w *Wallet) FundUpTo(outs []*wire.TxOut, rate chain.FeePerKw, opt Options) (tx *wire.MsgTx, fee btcutil.Amount, rows []Row, err error) {
+	rate = min(max(rate, chain.FeerateFloor), chain.FeerateCeiling)
+	d, err := w.draft(outs, rate, opt)
+	if err != nil {
+		return nil, 0, nil, err
+	}
+	// Only the sum counts, so that rate and extra are lowered one after the other.
+	pay := func(level int64) error {
+		d.extra = min(btcutil.Amount(level), opt.Extra)
+		d.rate = chain.FeerateFloor + chain.FeePerKw(level-int64(d.extra))
+		return w.choose(d)
+	}
+	if most := int64(rate-chain.FeerateFloor) + int64(opt.Extra); pay(most) != nil {
+		least := int64(0)
+		for most-least > 1 {
+			if middle := least + (most-least)/2; pay(middle) == nil {
+				least = middle
+			} else {
+				most = middle
+			}
+		}
+		if err := pay(least); err != nil {
+			return nil, 0, nil, err
+		}
+	}
+	if tx, rows, err = w.complete(d); err != nil {
+		return nil, 0, nil, err
+	}
+	return tx, d.fee(), rows, nil
 }
 
 // Sweep spends every coin that is worth its input, less the fee, to script. Options.Change and Reserve do not matter.
@@ -108,12 +147,19 @@ func (w *Wallet) Sweep(script []byte, rate chain.FeePerKw, opt Options) (*wire.M
 		return nil, nil, err
 	}
 	d.change = slices.Clone(script)
+	d.begin()
 	for _, c := range w.candidates(d) {
 		d.take(c)
 	}
 	out := wire.NewTxOut(int64(d.rest(true)), d.change)
 	if out.Value < 0 || txrules.CheckOutput(out, txrules.DefaultRelayFeePerKb) != nil {
 		return nil, nil, d.insufficient()
+	}
+	if err := d.checkFee(); err != nil {
+		return nil, nil, err
+	}
+	if err := w.checkBetter(d); err != nil {
+		return nil, nil, err
 	}
 	return w.finish(d.transaction([]*wire.TxOut{out}), d)
 }
@@ -126,13 +172,13 @@ func (w *Wallet) draft(outs []*wire.TxOut, rate chain.FeePerKw, opt Options) (*d
 	if opt.Change >= kinds {
 		return nil, fmt.Errorf("change of unknown %v", opt.Change)
 	}
-	if opt.Extra < 0 || opt.Extra > btcutil.MaxSatoshi || opt.Reserve < 0 || opt.Reserve > btcutil.MaxSatoshi {
-		return nil, fmt.Errorf("extra fee %d sat or reserve %d sat is no amount", int64(opt.Extra), int64(opt.Reserve))
+	if err := checkAmounts(opt); err != nil {
+		return nil, err
 	}
-	if opt.Replaces != nil && len(w.family(opt.Replaces.TxHash())) == 0 {
-		return nil, errors.New("the transaction to replace is not pending")
+	if err := w.checkReplaced(&opt); err != nil {
+		return nil, err
 	}
-	d := &draft{rate: rate, opt: opt, change: w.changeScript(opt.Change), outputs: opt.Extra}
+	d := &draft{rate: rate, extra: opt.Extra, opt: opt, change: w.changeScript(opt.Change)}
 	for i, out := range outs {
 		if err := txrules.CheckOutput(out, txrules.DefaultRelayFeePerKb); err != nil {
 			return nil, fmt.Errorf("output %d of %d sat: %w", i, out.Value, err)
@@ -145,10 +191,38 @@ func (w *Wallet) draft(outs []*wire.TxOut, rate chain.FeePerKw, opt Options) (*d
 	if len(d.change) == 0 {
 		return nil, fmt.Errorf("no %v address left for change", opt.Change)
 	}
-	for _, in := range opt.Inputs {
-		d.inputs += btcutil.Amount(in.Prev.Value)
-	}
 	return d, nil
+}
+
+func checkAmounts(opt Options) error {
+	for _, a := range []struct {
+		name  string
+		value btcutil.Amount
+	}{{"extra fee", opt.Extra}, {"reserve", opt.Reserve}, {"maximum fee", opt.MaxFee}} {
+		if a.value < 0 || a.value > btcutil.MaxSatoshi {
+			return fmt.Errorf("%s %d sat is no amount", a.name, int64(a.value))
+		}
+	}
+	return nil
+}
+
+// checkReplaced clears opt.Replaces if there is nothing in the books to replace, and fails if that would not do.
+func (w *Wallet) checkReplaced(opt *Options) error {
+	old := opt.Replaces
+	if old == nil || len(w.family(old.TxHash())) > 0 {
+		return nil
+	}
+	if txid := old.TxHash(); w.confirmed(txid) || w.pending[txid] != nil && w.pending[txid].height != 0 {
+		return fmt.Errorf("%v, which is to be replaced, is confirmed", txid)
+	}
+	again := func(in Input) bool {
+		return slices.ContainsFunc(old.TxIn, func(o *wire.TxIn) bool { return o.PreviousOutPoint == in.Out })
+	}
+	if !slices.ContainsFunc(opt.Inputs, again) {
+		return errors.New("the transaction to replace is not pending, and spends none of the inputs given")
+	}
+	opt.Replaces = nil
+	return nil
 }
 
 // candidates are the coins that may be spent, in the order in which they are taken: those of the replaced transaction, then confirmed ones, then
@@ -189,13 +263,14 @@ func (w *Wallet) candidates(d *draft) []Coin {
 	return list
 }
 
-// choose takes coins until outputs, fee and reserve are met.
+// choose takes coins until outputs, fee and reserve are met, instead of those taken before.
 func (w *Wallet) choose(d *draft) error {
 	candidates := w.candidates(d)
 	var left btcutil.Amount // in coins not taken
 	for _, c := range candidates {
 		left += c.Value
 	}
+	d.begin()
 	for _, c := range candidates {
 		if !c.Locked && d.enough(left) { // locked ones are those of the transaction to replace
 			break
@@ -205,6 +280,21 @@ func (w *Wallet) choose(d *draft) error {
 	}
 	if !d.enough(left) {
 		return d.insufficient()
+	}
+	return d.checkFee()
+}
+
+// begin forgets the coins taken.
+func (d *draft) begin() {
+	d.coins, d.inputs = nil, 0
+	for _, in := range d.opt.Inputs {
+		d.inputs += btcutil.Amount(in.Prev.Value)
+	}
+}
+
+func (d *draft) checkFee() error {
+	if fee := d.fee(); d.opt.MaxFee != 0 && fee > d.opt.MaxFee {
+		return fmt.Errorf("fee of %d sat above maximum %d sat", int64(fee), int64(d.opt.MaxFee))
 	}
 	return nil
 }
@@ -216,10 +306,7 @@ func (d *draft) take(c Coin) {
 
 // enough says that the inputs pay for outputs and fee, and that what remains with the left coins is the reserve.
 func (d *draft) enough(left btcutil.Amount) bool {
-	change := d.rest(true)
-	if change < d.opt.Change.dust() {
-		change = 0
-	}
+	change := d.left()
 	if change == 0 && (len(d.outs) == 0 || d.rest(false) < 0) {
 		return false
 	}
@@ -228,8 +315,19 @@ func (d *draft) enough(left btcutil.Amount) bool {
 
 // rest is what the inputs leave after outputs and fee, the fee with a change output or without one.
 func (d *draft) rest(change bool) btcutil.Amount {
-	return d.inputs - d.outputs - btcutil.Amount(d.rate.Fee(d.weight(change)))
+	return d.inputs - d.outputs - d.extra - btcutil.Amount(d.rate.Fee(d.weight(change)))
 }
+
+// left is the value of the change output, 0 if there is none.
+func (d *draft) left() btcutil.Amount {
+	if change := d.rest(true); change >= d.opt.Change.dust() {
+		return change
+	}
+	return 0
+}
+
+// fee is what is paid in all.
+func (d *draft) fee() btcutil.Amount { return d.inputs - d.outputs - d.left() }
 
 // weight is an upper bound of the weight of the signed transaction.
 func (d *draft) weight(change bool) int64 {
@@ -252,7 +350,7 @@ func (d *draft) weight(change bool) int64 {
 
 func (d *draft) insufficient() error {
 	return &InsufficientError{
-		Need:      d.outputs + d.opt.Reserve,
+		Need:      d.outputs + d.extra + d.opt.Reserve,
 		Fee:       btcutil.Amount(d.rate.Fee(d.weight(true))),
 		Available: d.inputs,
 	}
@@ -261,6 +359,7 @@ func (d *draft) insufficient() error {
 // transaction is the draft, unsigned, with these outputs.
 func (d *draft) transaction(outs []*wire.TxOut) *wire.MsgTx {
 	tx := wire.NewMsgTx(2)
+	tx.LockTime = d.opt.LockTime
 	for _, in := range d.opt.Inputs {
 		tx.AddTxIn(&wire.TxIn{PreviousOutPoint: in.Out, Sequence: in.Sequence})
 	}
@@ -273,9 +372,59 @@ func (d *draft) transaction(outs []*wire.TxOut) *wire.MsgTx {
 
 // addChange adds the change output if it is worth one.
 func (d *draft) addChange(tx *wire.MsgTx) {
-	if change := d.rest(true); change >= d.opt.Change.dust() {
+	if change := d.left(); change > 0 {
 		tx.AddTxOut(wire.NewTxOut(int64(change), slices.Clone(d.change)))
 	}
+}
+
+// complete is the transaction of the coins chosen, if it may replace what it is to replace.
+func (w *Wallet) complete(d *draft) (*wire.MsgTx, []Row, error) {
+	if err := w.checkBetter(d); err != nil {
+		return nil, nil, err
+	}
+	tx := d.transaction(d.outs)
+	d.addChange(tx)
+	return w.finish(tx, d)
+}
+
+// checkBetter fails if nobody would relay the draft in place of what it replaces. BIP 125, rules 3 and 4: it pays what that and its descendants pay, and
+// 1 sat/vB for itself; and Core's: it has the higher rate. A fee that the wallet cannot know, because of inputs of others, is left to the caller.
+func (w *Wallet) checkBetter(d *draft) error {
+	old := d.opt.Replaces
+	if old == nil {
+		return nil
+	}
+	least := btcutil.Amount(chain.FeerateFloor.Fee(d.weight(true)))
+	for _, txid := range w.family(old.TxHash()) {
+		fee, _ := w.paid(w.pending[txid].tx, d.opt.Inputs)
+		least += fee
+	}
+	if fee, known := w.paid(old, d.opt.Inputs); known {
+		weight := int64(3*old.SerializeSizeStripped() + old.SerializeSize())
+		least = max(least, fee*btcutil.Amount(d.weight(true))/btcutil.Amount(weight)+1)
+	}
+	if fee := d.fee(); fee < least {
+		return fmt.Errorf("fee of %d sat, need %d sat to replace %v", int64(fee), int64(least), old.TxHash())
+	}
+	return nil
+}
+
+// paid is the fee of a transaction whose inputs are coins of the wallet or given.
+func (w *Wallet) paid(tx *wire.MsgTx, given []Input) (fee btcutil.Amount, known bool) {
+	for _, in := range tx.TxIn {
+		i := slices.IndexFunc(given, func(g Input) bool { return g.Out == in.PreviousOutPoint })
+		if c, ours := w.output(in.PreviousOutPoint); ours {
+			fee += c.Value
+		} else if i >= 0 {
+			fee += btcutil.Amount(given[i].Prev.Value)
+		} else {
+			return 0, false
+		}
+	}
+	for _, out := range tx.TxOut {
+		fee -= btcutil.Amount(out.Value)
+	}
+	return fee, true
 }
 
 // finish signs, and enters the transaction in the books.

@@ -86,6 +86,9 @@ func (w *Wallet) Rows() []Row {
 	return list
 }
 
+// Row is a row as it stands now: the one that a method returned may be old, if others were called since.
+func (w *Wallet) Row(key []byte) Row { return Row{key, w.value(key)} }
+
 // value is what the row of key holds now, nil if there is none.
 func (w *Wallet) value(key []byte) []byte {
 	switch u32 := binary.BigEndian.AppendUint32; key[0] {
