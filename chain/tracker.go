@@ -186,6 +186,17 @@ func (t *Tracker) Mempool(tx *wire.MsgTx) []Fact {
 	return facts
 }
 
+// Unspent are the outputs for whose spend somebody still waits, in no order.
+func (t *Tracker) Unspent() []wire.OutPoint {
+	var outs []wire.OutPoint
+	for w, subs := range t.watches {
+		if w.spend && slices.ContainsFunc(subs, func(s sub) bool { return s.told == 0 }) {
+			outs = append(outs, w.out)
+		}
+	}
+	return outs
+}
+
 // match is the facts of b for the subs that tell accepts.
 func (t *Tracker) match(b Block, tell func(*sub) bool) []Fact {
 	if len(t.watches) == 0 {
