@@ -27,6 +27,10 @@ func bodyKey(n channel.ID, k channel.BodyKey) []byte {
 	return binary.BigEndian.AppendUint64(append(u64(uint64(n)), side), k.HTLC)
 }
 
+func revokedKey(n channel.ID, number uint64) []byte {
+	return binary.BigEndian.AppendUint64(u64(uint64(n)), number)
+}
+
 // saveRows is what one turn of channel n writes.
 func saveRows(n channel.ID, s channel.Save) store.Write {
 	var w store.Write
@@ -39,8 +43,7 @@ func saveRows(n channel.ID, s channel.Save) store.Write {
 		w = append(w, store.Op{Table: store.HTLC, Key: bodyKey(n, k)})
 	}
 	for _, r := range s.Revoked {
-		key := binary.BigEndian.AppendUint64(u64(uint64(n)), r.Number)
-		w = append(w, store.Op{Table: store.Revoked, Key: key, Value: r.Data})
+		w = append(w, store.Op{Table: store.Revoked, Key: revokedKey(n, r.Number), Value: r.Data})
 	}
 	switch {
 	case s.Delete:
