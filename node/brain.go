@@ -49,7 +49,7 @@ func (n *Node) carryOut(t *turn, outs ...forward.Output) {
 	for _, out := range outs {
 		n.gather(t, out)
 	}
-	n.queue.put(t)
+	n.put(t)
 	for _, out := range outs {
 		for _, c := range out.Commands {
 			n.command(c)
@@ -98,9 +98,10 @@ func (n *Node) command(c forward.Command) {
 }
 
 func (n *Node) settle(k channel.Key, o channel.Outcome, clear []forward.Row) {
-	if !n.post(k.Channel, posted{ev: channel.Settle{HTLC: k.HTLC, Outcome: o}, clear: clear}) {
+	p := posted{ev: channel.Settle{HTLC: k.HTLC, Outcome: o}, rows: rowOps(clear)}
+	if !n.post(k.Channel, p) {
 		// The channel is over: nobody is left to be told, and the rows have no reader.
-		n.queue.put(&turn{rows: rowOps(clear)})
+		n.queue.put(&turn{rows: p.rows})
 	}
 }
 
@@ -157,6 +158,12 @@ func (n *Node) notice(in *inbox, x channel.Notice) {
 		n.clientChannels(in.peer)
 	case channel.NeedFunding:
 		n.fund(in, x)
+	case channel.Bump:
+		n.bump(in, x.Bump)
+	case channel.NeedRevoked:
+		n.readRevoked(in, x.Number)
+	case channel.Warn:
+		n.log.Error("funds may be lost", "channel", in.id, "peer", shortNode(in.peer), "reason", x.Text)
 	case channel.Ready:
 		n.gossip.introduce(in)
 		n.clientChannels(in.peer)

@@ -10,6 +10,7 @@ import (
 	"lightningrod/chain"
 	"lightningrod/channel"
 	"lightningrod/node/forward"
+	"lightningrod/node/store"
 )
 
 // inbox is one channel: the events that wait for it, and its State.
@@ -32,13 +33,19 @@ type inbox struct {
 	usable bool            // the last of Usable and Unusable
 	locked map[uint64]bool // HTLCs of our own payments whose commitment was told to the payer's side
 	doubt  bool            // a turn of this channel broke an invariant: the peer is not listened to any more
+	// Of Bumps: the answers to those of the last turn, which are the next turn; that this is that turn, which gets no answers itself;
+	// and that the wallet had no coins for the last one.
+	funded   []posted
+	answered bool
+	poor     bool
 }
 
-// posted is an event; for Connected the connection it speaks of, and for Settle the rows that its turn makes obsolete.
+// posted is an event; for Connected the connection it speaks of; and rows that are written with its turn: for Settle those that
+// the turn makes obsolete, for Funded those of the wallet that lock the coins.
 type posted struct {
-	ev    channel.Event
-	conn  link
-	clear []forward.Row
+	ev   channel.Event
+	conn link
+	rows store.Write
 }
 
 func newInbox(id channel.ID, peer [33]byte, c *signer, s *channel.State) *inbox {
@@ -46,6 +53,13 @@ func newInbox(id channel.ID, peer [33]byte, c *signer, s *channel.State) *inbox 
 	in.room.L = &in.mu
 	in.state.Store(s)
 	return in
+}
+
+// over says whether the channel is closed and its rows deleted.
+func (in *inbox) over() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.gone
 }
 
 // engine has the inboxes that have work, and the workers that do it, one channel at a time each.
@@ -182,6 +196,7 @@ func (e *engine) run(in *inbox) {
 		}
 		e.turn(in, batch[:cut])
 		batch = batch[cut:]
+		e.answer(in)
 	}
 
 	in.mu.Lock()
@@ -238,8 +253,11 @@ func (e *engine) distrust(in *inbox, batch []posted) {
 			e.commit(in, next, out, []posted{p})
 			continue
 		}
-		if add, isAdd := p.ev.(channel.Add); isAdd { // every Add has an answer
-			e.node.think(forward.Refused{Refused: channel.Refused{Origin: add.HTLC.Origin, HTLC: add.HTLC, Err: errDoubt}})
+		switch ev := p.ev.(type) {
+		case channel.Add: // every Add has an answer
+			e.node.think(forward.Refused{Refused: channel.Refused{Origin: ev.HTLC.Origin, HTLC: ev.HTLC, Err: errDoubt}})
+		case channel.Funded:
+			e.node.unlock(ev.Tx)
 		}
 	}
 }
@@ -251,7 +269,7 @@ func deaf(batch []posted) []posted {
 	var keep []posted
 	for _, p := range batch {
 		switch p.ev.(type) {
-		case channel.Chain, channel.Settle, channel.Add, channel.Disconnected, channel.ForceClose:
+		case channel.Chain, channel.Settle, channel.Add, channel.Disconnected, channel.ForceClose, channel.Funded, channel.RevokedData:
 			keep = append(keep, p)
 		}
 	}
@@ -264,17 +282,20 @@ func (e *engine) commit(in *inbox, next *channel.State, out channel.Output, batc
 	e.node.registry.learn(in, next)
 	t := &turn{rows: saveRows(in.id, out.Save)}
 	for _, p := range batch {
-		t.rows = append(t.rows, rowOps(p.clear)...)
+		t.rows = append(t.rows, p.rows...)
 	}
+	t.rows = append(t.rows, e.node.releases(out.Notices)...)
 	if len(out.Send) > 0 && in.conn != nil {
 		t.sends = []outgoing{{to: in.conn, msgs: out.Send}}
 	}
 	for _, r := range out.Chain {
 		t.chain = append(t.chain, chainAsk{owner: uint64(in.id), req: r})
 	}
-	t.events = channelEvents(in, out.Notices)
+	t.events = append(channelEvents(in, out.Notices), warnings(in, out.Notices)...)
 	if !prev.Durable() && next.Durable() {
-		t.awaitPublication(e.node.openers(in.id))
+		waiting, rows := e.node.openers(in.id)
+		t.awaitPublication(waiting)
+		t.rows = append(t.rows, rows...)
 		e.node.gossip.introduce(in)
 	}
 	var heard []forward.Event
@@ -284,7 +305,7 @@ func (e *engine) commit(in *inbox, next *channel.State, out channel.Output, batc
 	if len(heard) > 0 {
 		e.node.thinkWith(t, heard)
 	} else {
-		e.node.queue.put(t)
+		e.node.put(t)
 	}
 	e.node.locked(in, next)
 	if out.Save.Delete {

@@ -22,8 +22,6 @@ import (
 	"lightningrod/onion"
 	"lightningrod/peer"
 	"lightningrod/rod"
-
-	"github.com/btcsuite/btcd/wire"
 )
 
 var cryptoRand io.Reader = rand.Reader
@@ -61,7 +59,7 @@ type Node struct {
 
 	openMu  sync.Mutex
 	opening map[channel.ID]chan<- error
-	funded  map[channel.ID]*wire.MsgTx // funding transactions of channels that are not durable yet
+	funded  map[channel.ID]funding // of channels that are not durable yet
 
 	listening []net.Addr
 	cancel    context.CancelFunc // ends the loops
@@ -95,7 +93,7 @@ func New(cfg Config) (*Node, error) {
 		events:   newStream(),
 		flood:    newFlood(),
 		opening:  map[channel.ID]chan<- error{},
-		funded:   map[channel.ID]*wire.MsgTx{},
+		funded:   map[channel.ID]funding{},
 		stopping: make(chan struct{}),
 		done:     make(chan struct{}),
 	}

@@ -74,17 +74,19 @@ func (n *Node) opened(in *inbox, err error) {
 	}
 }
 
-// openers are whoever waits in Open for the channel to be durable.
-func (n *Node) openers(id channel.ID) []chan<- error {
+// openers are whoever waits in Open for the channel to be durable, and the rows of the coins that are locked for it: they are
+// durable in the same write, or the transaction is as if it had never been.
+func (n *Node) openers(id channel.ID) ([]chan<- error, store.Write) {
 	n.openMu.Lock()
 	defer n.openMu.Unlock()
 	done := n.opening[id]
 	if done == nil {
-		return nil
+		return nil, nil
 	}
+	rows := n.funded[id].rows
 	delete(n.opening, id)
 	delete(n.funded, id) // it is going to be published
-	return []chan<- error{done}
+	return []chan<- error{done}, rows
 }
 
 // commitmentRate is the fee rate we open channels with. With anchors it only has to get the commitment into a mempool;
@@ -124,7 +126,7 @@ func (n *Node) newChannel(peer [33]byte, temp [32]byte, opener, announce bool) *
 	})
 	in := newInbox(id, peer, crypto, s)
 	n.registry.add(in)
-	n.queue.put(&turn{rows: append(rows, store.Op{Table: store.Meta, Key: metaLastChannel, Value: u64(uint64(id))})})
+	n.put(&turn{rows: append(rows, store.Op{Table: store.Meta, Key: metaLastChannel, Value: u64(uint64(id))})})
 	n.engine.postEvent(in, channel.Chain{Event: n.backend.FeeRates()})
 	return in
 }
@@ -172,9 +174,8 @@ func (n *Node) fund(in *inbox, need channel.NeedFunding) {
 		n.engine.postEvent(in, channel.ForceClose{Reason: "no funding"})
 		return
 	}
-	n.queue.put(&turn{rows: walletRows(rows)})
 	n.openMu.Lock()
-	n.funded[in.id] = tx
+	n.funded[in.id] = funding{tx, walletRows(rows)}
 	n.openMu.Unlock()
 	for i, out := range tx.TxOut {
 		if out.Value == need.Amount && string(out.PkScript) == string(need.Script) {
@@ -185,19 +186,21 @@ func (n *Node) fund(in *inbox, need channel.NeedFunding) {
 	panic("the funding transaction lacks its output")
 }
 
+// funding is a funding transaction that is not to be published yet, and the rows that lock its coins.
+type funding struct {
+	tx   *wire.MsgTx
+	rows store.Write
+}
+
 // unfund gives back the coins of a funding transaction that will never be published.
 func (n *Node) unfund(in *inbox) {
 	n.openMu.Lock()
-	tx := n.funded[in.id]
+	tx := n.funded[in.id].tx
 	delete(n.funded, in.id)
 	n.openMu.Unlock()
-	if tx == nil {
-		return
+	if tx != nil {
+		n.unlock(tx)
 	}
-	n.walletMu.Lock()
-	rows := n.wallet.Release(tx)
-	n.walletMu.Unlock()
-	n.queue.put(&turn{rows: walletRows(rows)})
 }
 
 // Close closes a channel: together with the peer, or by publishing our commitment.
@@ -224,7 +227,7 @@ func (n *Node) blockConnected(b chain.Block) {
 	}
 	w := walletRows(rows)
 	w = append(w, store.Op{Table: store.Meta, Key: metaTip, Value: append(u64(uint64(b.Height)), b.Hash[:]...)})
-	n.queue.put(&turn{rows: w, events: []Event{event(BlockSeen, "height", b.Height)}})
+	n.put(&turn{rows: w, events: []Event{event(BlockSeen, "height", b.Height)}})
 	n.gossip.block(b)
 }
 
@@ -232,7 +235,7 @@ func (n *Node) blockDisconnected(height uint32) {
 	n.walletMu.Lock()
 	rows := n.wallet.Disconnect(height)
 	n.walletMu.Unlock()
-	n.queue.put(&turn{rows: walletRows(rows)})
+	n.put(&turn{rows: walletRows(rows)})
 }
 
 var metaTip = []byte("tip")
@@ -256,6 +259,6 @@ func (n *Node) WalletBalance() (confirmed, unconfirmed btcutil.Amount) {
 func (n *Node) durably(t *turn) error {
 	done := make(chan error, 1)
 	t.done = append(t.done, done)
-	n.queue.put(t)
+	n.put(t)
 	return <-done
 }
