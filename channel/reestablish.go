@@ -36,6 +36,9 @@ func (t *turn) connect(ev Connected) error {
 	if next > 0 {
 		m.LastRemoteCommitSecret, _ = t.secrets.Lookup(next - 1)
 	}
+	if t.phase == PhaseWaiting {
+		m.NextLocalCommitHeight = 0 // a peer that sees no loss in the other numbers closes because of this one
+	}
 	t.send(m)
 	if t.phase == PhaseWaiting {
 		t.send(&lnwire.Error{ChanID: t.channelID, Data: lnwire.ErrorData(t.end.reason)})

@@ -24,7 +24,7 @@ const (
 	PhaseShutdown
 	// PhaseClosing: a transaction that spends the funding output is, or is being, published.
 	PhaseClosing
-	// PhaseWaiting: the peer has proved that our state is old. We must not publish it, and wait for the peer to close.
+	// PhaseWaiting: our state is old, as the peer has proved, or may be (Late). We must not publish it, and wait for the peer to close.
 	PhaseWaiting
 	// PhaseClosed: nothing is left to do; the rows may go.
 	PhaseClosed
