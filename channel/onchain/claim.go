@@ -22,7 +22,8 @@ type claim struct {
 }
 
 const (
-	// sweepWindow is how long, in blocks, a sweep that nobody competes with may take before it bids all it can.
+	// sweepWindow is by when, in blocks, a sweep that nobody competes with should be in a block: the market's rate is that for the
+	// time left. A commitment without HTLCs may bid all it can by then.
 	sweepWindow = 1008
 	// claimWindow is from how many blocks before its deadline on a claim by preimage bids more than the market asks.
 	claimWindow = 80
@@ -36,7 +37,7 @@ func (s *State) claimOf(o *output) (claim, bool) {
 	p, cm := &s.p, s.closing
 	k, prev := &cm.keys, o.out
 	// Nobody else can spend it: no hurry.
-	alone := func(ripe uint32) { cl.ripe, cl.curve.start, cl.deadline = ripe, ripe, ripe+sweepWindow }
+	alone := func(ripe uint32) { cl.ripe, cl.curve.start, cl.deadline, cl.alone = ripe, ripe, ripe+sweepWindow, true }
 	// The peer can, from the deadline on.
 	until := func(deadline uint32) {
 		cl.deadline = deadline

@@ -27,9 +27,10 @@
 // # Fees
 //
 // What a claim pays rises linearly with the height, from the market's rate when the claim is first possible to half of
-// its value at its deadline (see fee). It is never lowered, whatever conflicts come and go. Sweeps and penalties pay
-// out of their own value. HTLC transactions have no fee and commitments a low one, so these need coins of the wallet: a
-// Bump asks for them, the event Funded brings them. A Bump that is not answered is asked again at the next block.
+// its value at its deadline (see fee); a sweep that nobody competes with pays the market's rate, however late. It is never
+// lowered, whatever conflicts come and go. Sweeps and penalties pay out of their own value. HTLC transactions have no fee
+// and commitments a low one, so these need coins of the wallet: a Bump asks for them, the event Funded brings them. A Bump
+// that is not answered is asked again at the next block.
 //
 // # How HTLCs end
 //

@@ -8,6 +8,9 @@ type curve struct {
 	start    uint32 // height at which the claim was first possible
 	deadline uint32 // height by which it must be confirmed
 	value    int64  // sat at stake
+	// alone: nobody else can take it, ever, so that the market decides at every height. Else a node that was off for a week would pay a
+	// good part of its balance to itself coming back late.
+	alone bool
 }
 
 // budget is the most that is paid: half of the value, so that an attacker who keeps a claim out of the chain up to its deadline
@@ -26,7 +29,7 @@ func (c curve) fee(height uint32, weight int64, rates chain.FeeRates) int64 {
 	}
 	market := min(market(left, rates).Fee(weight), budget)
 	switch {
-	case height <= c.start && left > 0:
+	case c.alone || height <= c.start && left > 0:
 		return market
 	case left == 0:
 		return budget
