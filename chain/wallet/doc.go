@@ -4,8 +4,9 @@
 // What a caller owes:
 //   - every method that returns rows has changed the wallet; the rows must be durable before what the same call returned leaves the node (an
 //     address shown, a transaction published). New with these rows, last value of each key, is the same wallet again;
-//   - Connect and Disconnect in the order of the best chain. A wallet without rows takes any block as its first: give it the next one if
-//     the seed is new, and all from height 1 to restore a seed;
+//   - Connect and Disconnect in the order of the best chain. A wallet without rows takes any block as its first. Begin says which: the one
+//     above the tip if the seed is new; to restore a seed, one that is older than its first payment, or without a birthday height 1. A birthday that is
+//     too late loses coins from sight (not from the chain: another restoration finds them), so that a day's blocks, 144, are taken off;
 //   - a transaction made by Fund is Released if it will never be published, and only then.
 //
 // The books have two parts. Coins are outputs in blocks of the best chain, each with the heights at which it was made and spent, so that a

@@ -21,7 +21,8 @@ type Options struct {
 	// Unconfirmed allows spending our own change before it is confirmed, after the confirmed coins. The transactions that make it have
 	// to be published first.
 	Unconfirmed bool
-	// Reserve is how much must be left in the wallet afterwards, confirmed and own change together: what the anchors of open channels may need.
+	// Reserve is how much must be left in the wallet afterwards, confirmed and own change together: see AnchorReserve. A transaction that claims
+	// something for a channel is what the reserve is for, and leaves none.
 	Reserve btcutil.Amount
 	// Publish says that the transaction is to be broadcast at once and until it confirms, see Rebroadcast. Not for
 	// the funding of a channel, which waits for the peer.
@@ -48,6 +49,18 @@ type Input struct {
 	Prev     *wire.TxOut
 	Sequence uint32
 	Witness  int64 // weight of the witness that the caller will put in: its number of items, their lengths and their bytes
+}
+
+// AnchorReserve is how much to keep for that many channels whose commitment has anchors: Options.Reserve of everything that is not urgent. Their
+// commitments and HTLC transactions cannot raise their own fee; without a coin here they wait for as long as the fee market likes.
+//
+// It is 10,000 sat for each of the first ten, and no more beyond: that many close at once only when a peer with all of them fails, and then each
+// confirmed child gives its change back for the next. 10,000 sat pull a commitment with a few HTLCs (3,000 weight units, with its child) at
+// 3,300 sat/kw, 13 sat/vB. lnd keeps the same, Core Lightning 25,000 sat whatever the number. It is a float and not an insurance: an HTLC worth more
+// pays with more of the wallet, if that is there.
+func AnchorReserve(channels int) btcutil.Amount {
+	const each, most = 10_000, 10
+	return btcutil.Amount(min(max(channels, 0), most) * each)
 }
 
 // InsufficientError says that the coins allowed do not suffice.

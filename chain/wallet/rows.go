@@ -20,21 +20,26 @@ type Row struct{ Key, Value []byte }
 
 // The keys of rows, and what their values hold. Every value begins with the version; integers are big-endian.
 //
+//	a                          birthday (4)
 //	t                          fingerprint of the master key (4), height (4), newest block hashes (32 each, oldest first)
 //	b branch (1)               next (4), floor (4), top (4)
 //	c txid (32) index (4)      value (8), branch (1), index (4), coinbase (1), height (4), spent (4)
 //	p txid (32)                flags (1: publish), height (4), dead (4), the transaction
 const (
-	rowTip     = 't'
-	rowBranch  = 'b'
-	rowCoin    = 'c'
-	rowPending = 'p'
+	rowBirthday = 'a'
+	rowTip      = 't'
+	rowBranch   = 'b'
+	rowCoin     = 'c'
+	rowPending  = 'p'
 
 	version     = 1
 	trailLength = 12 // hashes in the row of the tip
 )
 
-const tipKey = string(rowTip)
+const (
+	birthdayKey = string(rowBirthday)
+	tipKey      = string(rowTip)
+)
 
 func branchKey(n uint8) string { return string([]byte{rowBranch, n}) }
 
@@ -67,6 +72,9 @@ func (w *Wallet) rows() []Row {
 // Rows are all rows of the wallet, by key.
 func (w *Wallet) Rows() []Row {
 	all := []string{tipKey}
+	if w.birthday != 0 {
+		all = append(all, birthdayKey)
+	}
 	for n := range branches {
 		all = append(all, branchKey(n))
 	}
@@ -92,6 +100,8 @@ func (w *Wallet) Row(key []byte) Row { return Row{key, w.value(key)} }
 // value is what the row of key holds now, nil if there is none.
 func (w *Wallet) value(key []byte) []byte {
 	switch u32 := binary.BigEndian.AppendUint32; key[0] {
+	case rowBirthday:
+		return u32([]byte{version}, w.birthday)
 	case rowTip:
 		height, _ := w.Tip()
 		v := u32(append([]byte{version}, w.fingerprint[:]...), height)
@@ -134,7 +144,9 @@ func flag(b bool) byte {
 
 // load restores the books. Branches come first, since coins refer to their scripts.
 func (w *Wallet) load(rows []Row) error {
-	order := func(r Row) int { return bytes.IndexByte([]byte{rowBranch, rowTip, rowCoin, rowPending}, r.Key[0]) }
+	order := func(r Row) int {
+		return bytes.IndexByte([]byte{rowBranch, rowBirthday, rowTip, rowCoin, rowPending}, r.Key[0])
+	}
 	for _, r := range rows {
 		if len(r.Key) == 0 {
 			return errors.New("row without a key")
@@ -156,6 +168,9 @@ func (w *Wallet) loadRow(r Row) error {
 		return fmt.Errorf("version %d, know only %d", v, version)
 	}
 	switch key := r.Key; {
+	case key[0] == rowBirthday && len(key) == 1:
+		w.birthday = c.u32()
+		return c.end()
 	case key[0] == rowTip && len(key) == 1:
 		return w.loadTip(&c)
 	case key[0] == rowBranch && len(key) == 2 && key[1] < branches:

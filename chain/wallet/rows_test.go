@@ -35,6 +35,7 @@ func TestRowsRefused(t *testing.T) {
 		"branch":           {[]byte{rowBranch, branches}, make([]byte, 13)},
 		"no value":         {[]byte{rowTip}, nil},
 		"version":          {[]byte{rowTip}, []byte{2}},
+		"birthday, long":   {[]byte{rowBirthday}, append([]byte{version}, make([]byte, 5)...)},
 		"short":            {[]byte{rowBranch, 0}, []byte{version, 0, 0}},
 		"too long":         {[]byte{rowBranch, 0}, append([]byte{version}, make([]byte, 13)...)},
 		"top absurd":       {[]byte{rowBranch, 0}, []byte{version, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0, 0, 0}},
@@ -54,6 +55,7 @@ func FuzzRows(f *testing.F) {
 		f.Add(r.Key, r.Value)
 	}
 	f.Add([]byte{}, []byte{})
+	f.Add([]byte{rowBirthday}, []byte{version, 0, 0, 1, 2})
 	f.Add([]byte{rowTip}, []byte{version, 0, 0, 0, 0, 0, 0, 0, 0})
 	base, err := New(testSeed, &chaincfg.RegressionNetParams, nil)
 	if err != nil {

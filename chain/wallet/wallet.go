@@ -30,10 +30,11 @@ type Wallet struct {
 	places      map[string]place
 	scripts     map[place][]byte
 
-	trail   chain.Trail
-	coins   map[wire.OutPoint]*coin
-	pending map[chainhash.Hash]*pending
-	touched map[string]struct{} // keys of rows that have changed
+	birthday uint32
+	trail    chain.Trail
+	coins    map[wire.OutPoint]*coin
+	pending  map[chainhash.Hash]*pending
+	touched  map[string]struct{} // keys of rows that have changed
 }
 
 // coin is an output to us in a block of the best chain.
@@ -95,6 +96,25 @@ func New(seed []byte, params *chaincfg.Params, rows []Row) (*Wallet, error) {
 
 // Tip is the newest block that the wallet has seen. A zero hash means that only the height is known.
 func (w *Wallet) Tip() (height uint32, hash chainhash.Hash) { return w.trail.Tip() }
+
+// Begin says that no block up to height pays the wallet or spends from it, so that the next one to connect is the one above: at the tip for a new
+// seed, somewhat below its birthday for a restored one. hash is that of the block at height; zero if it is not known, then the next
+// block is taken at its word. It fails if the wallet has seen a block.
+func (w *Wallet) Begin(height uint32, hash chainhash.Hash) ([]Row, error) {
+	if tip, _ := w.Tip(); tip != 0 {
+		return nil, fmt.Errorf("begin at height %d: the wallet has seen block %d", height, tip)
+	}
+	w.birthday, w.trail = height, chain.NewTrail(height)
+	if hash != (chainhash.Hash{}) {
+		w.trail = chain.NewTrail(height, hash)
+	}
+	w.touch(birthdayKey)
+	w.touch(tipKey)
+	return w.rows(), nil
+}
+
+// Birthday is the height given to Begin, to be written down with the seed. 0: the wallet has looked at all blocks.
+func (w *Wallet) Birthday() uint32 { return w.birthday }
 
 // Connect takes the next block of the best chain, or fails with chain.ErrNotNext.
 func (w *Wallet) Connect(b chain.Block) ([]Row, error) {
@@ -264,6 +284,14 @@ func (w *Wallet) Mempool(tx *wire.MsgTx) {
 		})
 	if mine {
 		w.pending[txid] = &pending{tx: tx.Copy()}
+	}
+}
+
+// Gone says that a transaction that Mempool was told of has left the mempool, unless for a block. One made by Fund stays pending: it may be
+// published again.
+func (w *Wallet) Gone(txid chainhash.Hash) {
+	if p := w.pending[txid]; p != nil && !p.own && p.live() {
+		delete(w.pending, txid)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/btcsuite/btcd/btcutil"
 	"github.com/btcsuite/btcd/chaincfg"
+	"github.com/btcsuite/btcd/chaincfg/chainhash"
 	"github.com/btcsuite/btcd/wire"
 	"github.com/google/go-cmp/cmp"
 )
@@ -179,8 +180,8 @@ func (d *desk) mempool() {
 		d.Mempool(tx)
 	}
 	for txid, p := range d.pending {
-		if !p.own && p.live() && !in[txid.String()] {
-			d.save(d.Release(p.tx))
+		if p.live() && !in[txid.String()] {
+			d.Gone(txid)
 		}
 	}
 }
@@ -477,6 +478,92 @@ func TestBump(t *testing.T) {
 	if d.pending[second.TxHash()].dead == 0 {
 		t.Error("the conflict is not seen")
 	}
+}
+
+// TestBirthday restores a seed without reading the blocks before it.
+func TestBirthday(t *testing.T) {
+	d := ready(t, 100_000)
+	tip, hash := d.Tip()
+	d.deposit(5, 30_000, d.newAddress(P2TR))
+	d.mine(1)
+	for name, tc := range map[string]struct {
+		height uint32
+		hash   chainhash.Hash
+		want   btcutil.Amount
+	}{
+		"before all":             {tip - 1, chainhash.Hash{}, 130_000},
+		"between":                {tip, hash, 30_000},
+		"between, hash unknown":  {tip, chainhash.Hash{}, 30_000},
+		"at the tip":             {tip + 1, d.tipHash(), 0},
+		"at the genesis block":   {0, chainhash.Hash{}, 130_000},
+		"above all, tip unknown": {tip + 1, chainhash.Hash{}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newDesk(t, d.c)
+			rows, err := n.Begin(tc.height, tc.hash)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n.save(rows)
+			n.restart()
+			for h := tc.height + 1; h <= tip+1; h++ {
+				b, err := d.c.Block(h)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if rows, err = n.Connect(b); err != nil {
+					t.Fatal(err)
+				}
+				n.save(rows)
+			}
+			n.restart()
+			n.wantBalance(tc.want, 0)
+			if n.Birthday() != tc.height {
+				t.Errorf("birthday %d", n.Birthday())
+			}
+			if _, err := n.Begin(1, chainhash.Hash{}); err == nil {
+				t.Error("begins twice")
+			}
+		})
+	}
+	// A block that is not above the birthday's is not taken.
+	n := newDesk(t, d.c)
+	if _, err := n.Begin(tip, chainhash.Hash{1}); err != nil {
+		t.Fatal(err)
+	}
+	b, err := d.c.Block(tip + 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Connect(b); !errors.Is(err, chain.ErrNotNext) {
+		t.Errorf("a block of another branch: %v", err)
+	}
+}
+
+func (d *desk) tipHash() chainhash.Hash {
+	_, hash := d.Tip()
+	return hash
+}
+
+func TestAnchorReserve(t *testing.T) {
+	for channels, want := range map[int]btcutil.Amount{-1: 0, 0: 0, 1: 10_000, 9: 90_000, 10: 100_000, 11: 100_000, 5000: 100_000} {
+		if got := AnchorReserve(channels); got != want {
+			t.Errorf("%d channels: %v, want %v", channels, got, want)
+		}
+	}
+}
+
+// TestGone has payments leave the mempool: of another, and of ours.
+func TestGone(t *testing.T) {
+	d := ready(t, 100_000)
+	in := d.deposit(5, 30_000, d.newAddress(P2TR)).TxHash()
+	d.wantBalance(100_000, 30_000)
+	d.Gone(in)
+	d.wantBalance(100_000, 0)
+	out := d.fund([]*wire.TxOut{foreign(50_000)}, 253, Options{})
+	_, change := d.Balance()
+	d.Gone(out.TxHash())
+	d.wantBalance(0, change)
 }
 
 func TestImmature(t *testing.T) {
