@@ -90,6 +90,11 @@ func (s *Store) acquire(steps []string) (err error) {
 	if err := syncDir(dir); err != nil {
 		return err
 	}
+	if backup, err := IsBackup(s.path); err != nil {
+		return err
+	} else if backup {
+		return ErrBackup
+	}
 	return s.connect(steps)
 }
 

@@ -365,6 +365,13 @@ func TestBackup(t *testing.T) {
 	if left, _ := filepath.Glob(to + ".*"); left != nil {
 		t.Fatalf("left behind: %v", left)
 	}
+	if _, err := Open(to); !errors.Is(err, ErrBackup) {
+		t.Fatalf("a backup is opened: %v", err)
+	}
+	must(t, Unmark(to))
+	if err := Unmark(to); err == nil {
+		t.Fatal("a database is unmarked")
+	}
 	wantContents(t, reopen(t, to), map[string]string{"htlc/a": "1", "channel/0000000000000007": "core"})
 }
 
