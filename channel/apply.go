@@ -6,6 +6,7 @@ import (
 
 	"lightningrod/chain"
 	"lightningrod/channel/commitment"
+	"lightningrod/channel/onchain"
 
 	"github.com/lightningnetwork/lnd/lnwire"
 )
@@ -24,7 +25,8 @@ type turn struct {
 	*State
 	c     Crypto
 	out   Output
-	dirty bool // something durable has changed
+	dirty bool            // something durable has changed
+	heard []onchain.Event // for onchain, at the end of the turn
 }
 
 // Apply lets the events happen, in order, to a copy of s. It is total: every event in every state gives a state and an
@@ -43,6 +45,9 @@ func (t *turn) take(ev Event) {
 	if t.phase == PhaseClosed {
 		if ev, ok := ev.(Add); ok {
 			t.notice(Refused{Origin: ev.HTLC.Origin, HTLC: ev.HTLC, Err: refuse(ReasonClosed, "channel is closed")})
+		}
+		if ev, ok := ev.(Funded); ok {
+			t.notice(Release{Tx: ev.Tx})
 		}
 		return
 	}
@@ -92,7 +97,14 @@ func (t *turn) handle(ev Event) error {
 		return t.open(ev)
 	case Funding:
 		return t.fund(ev)
-	case Funded, RevokedData: // nothing has asked for them yet
+	case Funded:
+		if t.end.chain != nil {
+			t.hear(onchain.Funded(ev))
+		} else {
+			t.notice(Release{Tx: ev.Tx}) // it is over, or was never wanted
+		}
+	case RevokedData:
+		t.revokedData(ev)
 	case Close:
 		return t.close(ev)
 	case ForceClose:
@@ -254,6 +266,7 @@ func (t *turn) finish() {
 	if t.phase != PhaseClosed {
 		t.progressShutdown()
 		t.progressClosing()
+		t.progressOnchain()
 	}
 	t.showUsable()
 	if err := t.cheapInvariants(); err != nil {

@@ -55,7 +55,7 @@ func decodeFeeRange(extra lnwire.ExtraOpaqueData) (feeRange, bool) {
 
 // progressClosing: the opener, who pays, proposes first. Each connection starts afresh.
 func (t *turn) progressClosing() {
-	mutual := t.phase == PhaseClosing && t.end.kind == endMutual && t.end.spend == nil
+	mutual := t.phase == PhaseClosing && t.end.kind == endMutual && t.end.height == 0
 	if !t.params.Opener || t.lastFee >= 0 || !t.connected || !t.established || !t.empty() || t.phase != PhaseShutdown && !mutual {
 		return
 	}
@@ -148,7 +148,7 @@ func (t *turn) receiveClosing(m *lnwire.ClosingSigned) error {
 	if !t.empty() {
 		return violation(boltClosing, "closing_signed before the channel is empty")
 	}
-	if t.end.spend != nil {
+	if t.end.height != 0 {
 		return nil
 	}
 	fee := int64(m.FeeSatoshis)

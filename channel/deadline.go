@@ -4,12 +4,19 @@ import (
 	"fmt"
 
 	"lightningrod/chain"
+	"lightningrod/channel/onchain"
 
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
 )
 
 // fact takes what happened on chain. Every channel hears every block, in every phase.
 func (t *turn) fact(ev chain.Event) error {
+	if t.end.chain != nil {
+		switch ev.(type) {
+		case chain.BlockConnected, chain.BlockDisconnected, chain.FeeRates:
+			t.hear(onchain.Chain{Event: ev})
+		}
+	}
 	switch f := ev.(type) {
 	case chain.BlockConnected:
 		t.height, t.block = f.Height, f.Hash

@@ -150,6 +150,14 @@ func DescribeNotice(n Notice) string {
 		return "shutting_down"
 	case OnChain:
 		return "on_chain"
+	case Bump:
+		return fmt.Sprintf("bump output=%d rate=%d most=%d deadline=%d", n.Out.Index, n.Rate, n.MaxFee, n.Deadline)
+	case Release:
+		return "release"
+	case NeedRevoked:
+		return fmt.Sprintf("need_revoked %d", n.Number)
+	case Warn:
+		return "warn " + n.Text
 	case Closed:
 		return "closed"
 	case Abandoned:

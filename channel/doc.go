@@ -29,12 +29,19 @@
 // An outcome told by Settle is in the core until its removal is irrevocable. A preimage from the peer is in the core
 // from the moment it is known, and a Resolved with it is final: whatever the peer does later, no failure follows.
 //
-// # Where it stops
+// # On chain
 //
-// On chain the channel publishes its commitment, recognises whose commitment was confirmed, sweeps its own balance
-// (to_local after to_self_delay, to_remote after a block, to_local of a revoked commitment by penalty) to
-// Params.ShutdownScript, learns preimages from spends of HTLC outputs, and resolves offered HTLCs that can no longer be
-// claimed. It does not yet spend HTLC outputs, neither by timeout, nor by preimage, nor by penalty, and it does not bump
-// fees through anchors: that is for channel/onchain (BOLT 5). String says so where it matters. A channel with unspent
-// HTLC outputs stays closing.
+// A cooperative close is published and watched until it is six blocks deep. In any other end the channel is frozen, as it stands,
+// when our commitment is to be published or when a transaction has spent the funding output, and channel/onchain (BOLT 5)
+// has the rest: this package tells it every fact and every preimage, and passes on what it wants. Its State is part of the core.
+//
+//	Resolved  of an HTLC we offered: with the preimage as soon as the chain, or the mempool, shows it; as failed once it is beyond doubt
+//	Settled   of an HTLC the peer offered: it needs no more care
+//	Bump      coins of the wallet are wanted, for a transaction that cannot pay for itself: answer Funded
+//	Release   coins are free again
+//	NeedRevoked  the row of a revoked commitment is wanted: answer RevokedData
+//	Closed    a hundred blocks deep, all is over
+//
+// Besides the order above, the caller owes a channel on chain: every spend of a watched output that it sees in the mempool, again with every block
+// while it is there; and Settle for every preimage of an HTLC the peer offered, however late.
 package channel

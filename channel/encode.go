@@ -7,6 +7,7 @@ import (
 
 	"lightningrod/chain"
 	"lightningrod/channel/commitment"
+	"lightningrod/channel/onchain"
 
 	"github.com/btcsuite/btcd/wire"
 	"github.com/lightningnetwork/lnd/lnwire"
@@ -17,7 +18,7 @@ import (
 func (s *State) Encode() []byte {
 	var w encoder
 	w.grow(2048 + 64*len(s.localHTLCSigs) + 48*(len(s.offered)+len(s.received)))
-	w.b = append(w.b, encodingVersion)
+	w.b = append(w.b, coreVersion)
 	w.params(&s.params)
 	w.limits(&s.local)
 	w.limits(&s.remote)
@@ -71,7 +72,9 @@ func Restore(core []byte, bodies []HTLC) (*State, Output, error) {
 	if err != nil {
 		return nil, Output{}, fmt.Errorf("channel: %w", err)
 	}
-	c.version()
+	if v := c.uint8(); c.err == nil && v != coreVersion {
+		c.fail("version %d, expected %d", v, coreVersion)
+	}
 	c.params(&s.params)
 	c.limits(&s.local)
 	c.limits(&s.remote)
@@ -102,7 +105,7 @@ func Restore(core []byte, bodies []HTLC) (*State, Output, error) {
 	s.confirmed, s.txIndex = c.uint32(), c.uint32()
 	s.upfront, s.localScript, s.remoteScript = c.bytes(), c.bytes(), c.bytes()
 	s.closeRate = chain.FeePerKw(c.uint32())
-	c.endOf(&s.end)
+	onchainRow := c.endOf(&s.end)
 	if err := c.end(); err != nil {
 		return nil, Output{}, fmt.Errorf("channel: %w", err)
 	}
@@ -116,7 +119,17 @@ func Restore(core []byte, bodies []HTLC) (*State, Output, error) {
 	if err := s.plausible(); err != nil {
 		return nil, Output{}, fmt.Errorf("channel %d: %w", s.params.ID, err)
 	}
+	if s.end.chain, err = s.restoreOnchain(onchainRow); err != nil {
+		return nil, Output{}, fmt.Errorf("channel %d: %w", s.params.ID, err)
+	}
 	return s, Output{Chain: s.watches()}, nil
+}
+
+func (s *State) restoreOnchain(row []byte) (*onchain.State, error) {
+	if frozen := s.end.kind == endLocal || s.end.kind == endRemote; !frozen {
+		return nil, nil
+	}
+	return onchain.Decode(s.onchainParams(s.end.point), row)
 }
 
 // bodiesOf indexes the bodies. Every one must belong to an HTLC of the core, and there must be one for each.
@@ -162,6 +175,8 @@ func (s *State) plausible() error {
 		return fmt.Errorf("commitment numbers %d and %d", s.localNumber, s.remoteNumber)
 	case s.phase == PhaseClosing != (s.end.kind != endNone):
 		return fmt.Errorf("phase %v with end %d", s.phase, s.end.kind)
+	case len(s.sweepScript()) == 0:
+		return fmt.Errorf("no script for what is ours on chain")
 	case s.shutdownSent && len(s.localScript) == 0:
 		return fmt.Errorf("shutdown without a script")
 	}

@@ -13,6 +13,9 @@ import (
 // Every encoding begins with this byte.
 const encodingVersion = 1
 
+// coreVersion is that of the core row. 1 knew no channel on chain.
+const coreVersion = 2
+
 var errShort = errors.New("too short")
 
 // cursor reads a binary encoding: big-endian, everything of variable length behind its length. After an error it only

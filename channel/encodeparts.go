@@ -172,6 +172,7 @@ func (w *encoder) received(hs []htlc, next uint64) {
 		w.uint8(uint8(remove))
 		w.bools(h.tooMuchDust)
 		w.b = appendOutcome(w.b, h.outcome)
+		w.bools(h.resolved)
 	}
 	w.uint64(next)
 }
@@ -180,7 +181,8 @@ func (c *cursor) received(index map[BodyKey]*HTLC) []htlc {
 	hs := c.htlcs()
 	for i := range hs {
 		h := c.htlc(index, false)
-		if h.outcome == nil && h.remove != 0 || (h.outcome != nil || h.tooMuchDust) && h.add != Irrevocable {
+		h.resolved = c.bool()
+		if h.resolved && h.add != Irrevocable || h.outcome == nil && h.remove != 0 || (h.outcome != nil || h.tooMuchDust) && h.add != Irrevocable {
 			c.fail("received htlc %d: outcome does not fit its stage", h.Key.HTLC)
 		}
 		hs[i] = h
@@ -216,57 +218,34 @@ func (c *cursor) fees() []fee {
 func (w *encoder) end(e *end) {
 	w.uint8(uint8(e.kind))
 	w.bytes([]byte(e.reason))
-	w.tx(e.tx)
-	w.uint64(uint64(e.fee))
-	w.bools(e.late, e.spend != nil)
-	if e.spend == nil {
-		return
-	}
-	sp := e.spend
-	w.tx(sp.tx)
-	w.uint32(sp.height)
-	w.uint8(uint8(sp.owner))
-	w.uint64(sp.number)
-	w.uint16(uint16(len(sp.outputs)))
-	for _, o := range sp.outputs {
-		w.uint32(o.index)
-		w.uint8(uint8(o.kind))
-		w.uint64(uint64(o.amount))
-		w.uint64(o.htlc)
-		w.uint32(o.spent)
-		w.array(o.by[:])
-		w.uint32(uint32(o.rate))
+	w.bools(e.late)
+	switch {
+	case e.kind == endMutual:
+		w.tx(e.tx)
+		w.uint64(uint64(e.fee))
+		w.uint32(e.height)
+	case e.chain != nil:
+		w.array(e.point[:])
+		w.bytes(e.chain.Encode())
 	}
 }
 
-func (c *cursor) endOf(e *end) {
+// endOf also returns the row of onchain, which can only be read when the rest is known.
+func (c *cursor) endOf(e *end) (row []byte) {
 	if e.kind = endKind(c.uint8()); e.kind > endRemote {
 		c.fail("end %d", e.kind)
 	}
 	e.reason = string(c.bytes())
-	e.tx = c.tx()
-	e.fee = c.sat()
-	var spent bool
-	c.bools(&e.late, &spent)
-	if publishes := e.kind == endMutual || e.kind == endLocal; publishes != (e.tx != nil) {
-		c.fail("end %d does not fit its transaction", e.kind)
-	}
-	if c.err != nil || !spent {
-		return
-	}
-	sp := &spend{tx: c.tx(), height: c.uint32(), owner: owner(c.uint8()), number: c.uint64()}
-	if sp.tx == nil || sp.owner > ownerFuture || sp.height == 0 || e.kind == endNone {
-		c.fail("bad spend of the funding output")
-	}
-	n := int(c.uint16())
-	for i := 0; i < n && c.err == nil; i++ {
-		o := chainOutput{index: c.uint32(), kind: outputKind(c.uint8()), amount: c.sat(), htlc: c.uint64(), spent: c.uint32()}
-		c.array(o.by[:])
-		o.rate = chain.FeePerKw(c.uint32())
-		if c.err == nil && (o.kind > outputUnknown || int64(o.index) >= int64(len(sp.tx.TxOut))) {
-			c.fail("output %d of kind %d", o.index, o.kind)
+	e.late = c.bool()
+	switch e.kind {
+	case endMutual:
+		e.tx, e.fee, e.height = c.tx(), c.sat(), c.uint32()
+		if e.tx == nil {
+			c.fail("no closing transaction")
 		}
-		sp.outputs = append(sp.outputs, o)
+	case endLocal, endRemote:
+		e.point = c.point(false)
+		row = c.bytes()
 	}
-	e.spend = sp
+	return row
 }

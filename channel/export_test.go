@@ -109,7 +109,7 @@ func (s *State) Class() string {
 		return [...]string{"newA", "open", "need", "crea", "acce"}[s.opening]
 	case s.phase == PhaseClosing && s.end.kind == endMutual && !s.established:
 		return "mure"
-	case s.phase == PhaseClosing && s.end.kind == endMutual && s.end.spend != nil:
+	case s.phase == PhaseClosing && s.end.kind == endMutual && s.end.height != 0:
 		return "muco"
 	case s.phase == PhaseClosing && s.end.kind == endMutual:
 		return "mutu"

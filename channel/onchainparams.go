@@ -1,11 +1,19 @@
 package channel
 
-import "lightningrod/channel/onchain"
+import (
+	"lightningrod/channel/commitment"
+	"lightningrod/channel/onchain"
+)
 
-// OnchainParams is this channel as channel/onchain needs to know it once a commitment is on chain, or is to be. Pending updates that were
-// never signed for must have been forgotten (Disconnected). Until this package runs onchain from its own Apply (doc.go says where it
-// stops), the caller may.
+// OnchainParams is this channel as channel/onchain would be told of it if it went on chain now; for tests. Pending updates that were
+// never signed for must have been forgotten (Disconnected).
 func (s *State) OnchainParams(c Crypto) onchain.Params {
+	return s.onchainParams(c.Point(s.localNumber))
+}
+
+// onchainParams: point is our per-commitment point of localNumber. Of a frozen channel it is always the same, but for Stale, Height and
+// Preimage, which count only at the freeze.
+func (s *State) onchainParams(point commitment.PubKey) onchain.Params {
 	p := onchain.Params{
 		Funding: s.funding, Capacity: s.capacity, Opener: s.params.Opener,
 		Local: s.params.BasePoints, Remote: s.theirs,
@@ -13,7 +21,7 @@ func (s *State) OnchainParams(c Crypto) onchain.Params {
 		LocalDelay: s.remote.ToSelfDelay, RemoteDelay: s.local.ToSelfDelay,
 		Secrets: s.secrets, Sweep: s.sweepScript(), Stale: s.phase == PhaseWaiting || s.end.late, Height: s.height,
 		Ours: onchain.Commit{
-			Spec: s.spec(viewLocal, true, s.localNumber), Point: c.Point(s.localNumber), Sig: s.localSig, HTLCSigs: s.localHTLCSigs,
+			Spec: s.spec(viewLocal, true, s.localNumber), Point: point, Sig: s.localSig, HTLCSigs: s.localHTLCSigs,
 		},
 	}
 	if s.awaiting {

@@ -70,7 +70,7 @@ type Params struct {
 	BasePoints    commitment.BasePoints
 	Announce      bool                  // the opener's wish; an accepter learns it from open_channel
 	Alias         lnwire.ShortChannelID // of our channel_ready
-	// ShutdownScript is where our money goes: at a cooperative close by default, and in every sweep.
+	// ShutdownScript is where our money goes: at a cooperative close by default, and in every sweep. New panics without one.
 	ShutdownScript []byte
 	TempID         [32]byte // temporary_channel_id: ours as opener, else the one of open_channel
 	ChainHash      chainhash.Hash
@@ -110,6 +110,9 @@ func orDefault[T comparable](v *T, def T) {
 
 // New returns a channel about to be opened. Nothing is durable, and nothing said, until Apply.
 func New(p Params) *State {
+	if len(p.ShutdownScript) == 0 {
+		panic("channel: Params.ShutdownScript is empty: what is ours on chain would have nowhere to go")
+	}
 	orDefault(&p.Limits.DustLimit, minDustLimit)
 	orDefault(&p.Limits.HTLCMinimum, 1)
 	orDefault(&p.Limits.ToSelfDelay, 144)
@@ -137,7 +140,8 @@ type htlc struct {
 	outcome Outcome
 	// preimage: of one we offered, once known, whatever the peer says later. Resolved has been sent out then.
 	preimage *[32]byte
-	// resolved: of one we offered, Resolved has been sent out for good. Implied by preimage.
+	// resolved: of one we offered, Resolved has been sent out for good. Implied by preimage. Of one the peer offered, on chain,
+	// Settled has been.
 	resolved bool
 	// tooMuchDust: of one the peer offered, it was found so when its addition became irrevocable.
 	tooMuchDust bool
@@ -240,7 +244,6 @@ func (s *State) clone() *State {
 	n.received = append([]htlc(nil), s.received...)
 	n.fees = append([]fee(nil), s.fees...)
 	n.sent = append([]ref(nil), s.sent...)
-	n.end = s.end.clone()
 	return &n
 }
 
@@ -301,6 +304,9 @@ type LiveHTLC struct {
 	Stage    Stage   // of its addition
 	Removing bool    // its removal has been sent or received
 	Outcome  Outcome // as far as it is known, nil
+	// Over: it ended on chain, and the notice that says how, Resolved as a failure or Settled, has been given. Its body stays until
+	// the channel is closed.
+	Over bool
 	// TooMuchDust, of one the peer offered: as in Committed, also after a restart.
 	TooMuchDust bool
 }
@@ -318,7 +324,9 @@ func live(hs []htlc) []LiveHTLC {
 		if o == nil && h.preimage != nil {
 			o = Fulfill{Preimage: *h.preimage}
 		}
-		out[i] = LiveHTLC{HTLC: h.HTLC, Stage: h.add, Removing: h.remove != 0, Outcome: o, TooMuchDust: h.tooMuchDust}
+		out[i] = LiveHTLC{
+			HTLC: h.HTLC, Stage: h.add, Removing: h.remove != 0, Outcome: o, Over: h.resolved && h.preimage == nil, TooMuchDust: h.tooMuchDust,
+		}
 	}
 	return out
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"crypto/sha256"
 
+	"lightningrod/channel/onchain"
+
 	"github.com/btcsuite/btcd/btcec/v2"
 	"github.com/lightningnetwork/lnd/lnwire"
 	"github.com/lightningnetwork/lnd/tlv"
@@ -116,6 +118,9 @@ func (t *turn) settle(ev Settle) error {
 	h := &t.received[i]
 	_, old := h.outcome.(Fulfill)
 	f, fulfill := ev.Outcome.(Fulfill)
+	if fulfill && t.end.chain != nil {
+		t.hear(onchain.Settle{HTLC: ev.HTLC, Preimage: f.Preimage}) // whatever was said before: it checks and keeps it
+	}
 	switch {
 	case old || h.remove != 0 || h.outcome != nil && !fulfill:
 		return nil // told before

@@ -1,6 +1,8 @@
 package channeltest
 
 import (
+	"maps"
+	"slices"
 	"testing"
 
 	"lightningrod/chain"
@@ -138,14 +140,15 @@ func TestForceClose(t *testing.T) {
 			if len(txs) == 0 {
 				t.Fatalf("%s sweeps nothing: %v", s.Name, s.State)
 			}
-			checkTx(t, txs[len(txs)-1], w)
-			got := txs[len(txs)-1].TxOut[0].Value
-			if want := []int64{550_000, 450_000}[i]; got > want || got < want-2500 {
+			for _, tx := range txs { // the fee rises as long as none confirms
+				checkTx(t, tx, w)
+			}
+			if got, want := txs[0].TxOut[0].Value, []int64{550_000, 450_000}[i]; got > want || got < want-2500 {
 				t.Errorf("%s sweeps %d of %d", s.Name, got, want)
 			}
 			must(t, p.ConfirmSpend(txs[len(txs)-1]))
 		}
-		must(t, p.Mine(6))
+		must(t, p.Mine(100))
 		for _, s := range p.Sides {
 			if s.State.Phase() != channel.PhaseClosed {
 				t.Errorf("%s: %v", s.Name, s.State)
@@ -172,7 +175,11 @@ func TestPenalty(t *testing.T) {
 	bob := p.Sides[1]
 	at := len(bob.Chain)
 	must(t, p.ConfirmSpend(old))
-	txs := published(bob, at)
+	byOutput := make(map[wire.OutPoint]*wire.MsgTx)
+	for _, tx := range published(bob, at) {
+		byOutput[tx.TxIn[0].PreviousOutPoint] = tx // the last one: with every block it is asked for again
+	}
+	txs := slices.Collect(maps.Values(byOutput))
 	var sum int64
 	for _, tx := range txs {
 		checkTx(t, tx, w)

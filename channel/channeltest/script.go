@@ -36,6 +36,7 @@ type Script struct {
 	p     *Pair
 	out   *strings.Builder
 	quiet bool
+	asked map[string]bool // to publish, by a side, in this run of blocks
 }
 
 // RunScript runs a script and gives it back with what really happened.
@@ -131,7 +132,7 @@ func (s *Script) begin(a args) {
 		p.Limits.HTLCMinimum = lnwire.MilliSatoshi(a.value("minimum", 1)) * 1000
 		p.MaxDustExposure = lnwire.MilliSatoshi(a.value("max-dust", 50_000)) * 1000
 	}
-	s.p = New(o)
+	s.p, s.asked = New(o), make(map[string]bool)
 }
 
 func (s *Script) log() {
@@ -154,7 +155,9 @@ func (s *Script) print(name string, t Turn, notices []channel.Notice) {
 		send = append(send, channel.DescribeMessage(m))
 	}
 	for _, r := range t.Chain {
-		reqs = append(reqs, channel.DescribeRequest(r))
+		if !s.again(name, r) {
+			reqs = append(reqs, channel.DescribeRequest(r))
+		}
 	}
 	for _, n := range notices {
 		if _, usable := n.(channel.Usable); !usable {
@@ -170,8 +173,25 @@ func (s *Script) print(name string, t Turn, notices []channel.Notice) {
 	line("tell", told)
 }
 
+// again says whether a side has asked for a transaction to be published before. On chain it does so with every block.
+func (s *Script) again(name string, r chain.Request) bool {
+	pub, ok := r.(chain.Publish)
+	if !ok {
+		return false
+	}
+	key := name + pub.Tx.TxHash().String()
+	if s.asked[key] {
+		return true
+	}
+	s.asked[key] = true
+	return false
+}
+
 func (s *Script) command(line string) error {
 	a := args(strings.Fields(line))
+	if verb := a.word(0); verb != "mine" && verb != "publish" {
+		clear(s.asked)
+	}
 	switch a.word(0) {
 	case "open":
 		s.begin(a)

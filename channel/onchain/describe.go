@@ -3,6 +3,8 @@ package onchain
 import (
 	"fmt"
 	"strings"
+
+	"github.com/btcsuite/btcd/wire"
 )
 
 // String is the State for people: golden scripts, `rod dump`, logs. No secret is in it.
@@ -22,6 +24,14 @@ func (s *State) String() string {
 		fmt.Fprintf(&b, "\n  htlc %v %d msat expiry %d: %s", h.key(), uint64(h.Amount), h.Expiry, s.toldText(i))
 	}
 	return b.String()
+}
+
+// ClosingTx is the transaction on the best chain that spent the funding output, nil if there is none.
+func (s *State) ClosingTx() *wire.MsgTx {
+	if s.spend == nil {
+		return nil
+	}
+	return s.spend.tx
 }
 
 func (s *State) describeClosing(b *strings.Builder) {

@@ -92,7 +92,7 @@ func InOrder(notices []channel.Notice) []channel.Notice {
 func (d *Durable) Survey(c Channel, s *channel.State, peel Peel) {
 	d.Channels = append(d.Channels, c)
 	for _, h := range s.Received() {
-		if h.Stage != channel.Irrevocable {
+		if h.Stage != channel.Irrevocable || h.Over {
 			continue
 		}
 		i := Incoming{Offered: Offered{HTLC: *h.HTLC, Peer: c.Peer}, Outcome: h.Outcome}
@@ -104,6 +104,8 @@ func (d *Durable) Survey(c Channel, s *channel.State, peel Peel) {
 	// All of them: one whose failure is not irrevocable yet still is a child, and without it its incoming HTLC would be
 	// forwarded a second time.
 	for _, h := range s.Offered() {
-		d.Outgoing = append(d.Outgoing, *h.HTLC)
+		if !h.Over {
+			d.Outgoing = append(d.Outgoing, *h.HTLC)
+		}
 	}
 }
