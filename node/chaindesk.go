@@ -41,18 +41,18 @@ type chainDesk struct {
 	forgets []uint64
 	wake    chan struct{}
 
-	publishing map[chainhash.Hash]publication
-	mempool    map[chainhash.Hash]bool
-	doubt      uint32 // blocks that the tracker has still to go back, since its tip may lie above a fork
+	publishing publications
+	mempool    map[chainhash.Hash]bool        // of the last look
+	hashes     map[*wire.MsgTx]chainhash.Hash // of those of them that the backend may hand out again
+	watched    bool                           // there is a new watch: transactions of the last look may concern it
+	doubt      uint32                         // blocks that the tracker has still to go back, since its tip may lie above a fork
 	rates      chain.FeeRates
 	stale      bool // the backend's tip is old: nothing is added and nothing released
 }
 
-// publication is a transaction that is broadcast again with every block until its owner is gone or it is confirmed.
-type publication struct {
-	tx    *wire.MsgTx
-	owner uint64
-	said  string // the last error, so that it is logged once
+// spender is a Backend whose Mempool may leave something out. Spending finds what spends any of outs in all of the mempool.
+type spender interface {
+	Spending(ctx context.Context, outs []wire.OutPoint) ([]*wire.MsgTx, error)
 }
 
 // rewind is how many blocks are read again when the depth of a reorganisation is not known: more than count as final.
@@ -62,7 +62,7 @@ func newChainDesk(n *Node, b Backend, height uint32, hash chainhash.Hash) *chain
 	return &chainDesk{
 		node: n, backend: b, tracker: chain.NewTracker(height, hash),
 		wake:       make(chan struct{}, 1),
-		publishing: map[chainhash.Hash]publication{},
+		publishing: newPublications(b, n.log),
 		mempool:    map[chainhash.Hash]bool{},
 	}
 }
@@ -120,20 +120,17 @@ func (d *chainDesk) step(ctx context.Context) error {
 	d.mu.Unlock()
 	for _, owner := range forgets {
 		d.tracker.Forget(owner)
-		for id, p := range d.publishing {
-			if p.owner == owner {
-				delete(d.publishing, id)
-			}
-		}
+		d.publishing.forget(owner)
 	}
 	// What a watch has missed is looked up on the best chain, so the tracker has to be on it.
 	if _, err := d.retreat(); err != nil {
 		d.again(asks)
 		return err
 	}
-	for i, a := range asks {
-		if err := d.take(ctx, a); err != nil {
-			d.again(asks[i:])
+	watches := d.publish(ctx, asks)
+	for i, a := range watches {
+		if err := d.watch(a.owner, a.req); err != nil {
+			d.again(watches[i:])
 			return err
 		}
 	}
@@ -141,7 +138,7 @@ func (d *chainDesk) step(ctx context.Context) error {
 		return err
 	}
 	d.judgeTip()
-	return d.watchMempool()
+	return d.watchMempool(ctx)
 }
 
 // again puts back requests that could not be taken.
@@ -162,24 +159,29 @@ func (d *chainDesk) judgeTip() {
 	d.node.think(forward.Stale{Stale: d.stale})
 }
 
-// take registers one request. For a watch, blocks from Since on are looked through again for this owner.
-func (d *chainDesk) take(ctx context.Context, a chainAsk) error {
-	switch r := a.req.(type) {
-	case chain.WatchTx, chain.WatchSpend:
-		return d.watch(a.owner, r)
-	case chain.Publish:
-		p := publication{tx: r.Tx, owner: a.owner}
-		d.publish(ctx, &p)
-		d.publishing[r.Tx.TxHash()] = p
+// publish broadcasts what is asked to be, all of it together, so that a child comes with its parent. The rest are watches.
+func (d *chainDesk) publish(ctx context.Context, asks []chainAsk) (watches []chainAsk) {
+	var fresh []*publication
+	for _, a := range asks {
+		if r, ok := a.req.(chain.Publish); ok {
+			fresh = append(fresh, d.publishing.add(a.owner, r.Tx))
+		} else {
+			watches = append(watches, a)
+		}
+	}
+	d.publishing.broadcast(ctx, fresh)
+	for _, a := range asks {
 		for _, c := range a.done {
 			c <- nil // refused for now or not: it is tried again with every block
 		}
 	}
-	return nil
+	return watches
 }
 
+// watch registers a watch. Blocks from Since on are looked through again for this owner, and the mempool.
 func (d *chainDesk) watch(owner uint64, r chain.Request) error {
 	missed, late := d.tracker.Watch(owner, r)
+	d.watched = true
 	if !late {
 		return nil
 	}
@@ -195,18 +197,6 @@ func (d *chainDesk) watch(owner uint64, r chain.Request) error {
 		d.deliver(facts)
 	}
 	return nil
-}
-
-func (d *chainDesk) publish(ctx context.Context, p *publication) {
-	err := d.backend.Publish(ctx, p.tx)
-	switch {
-	case err == nil:
-		p.said = ""
-	case ctx.Err() == nil && err.Error() != p.said:
-		// An unknown answer is never a reason to give up: only a confirmation or the owner's end is.
-		p.said = err.Error()
-		d.node.log.Warn("publishing", "txid", p.tx.TxHash(), "owner", p.owner, "error", err)
-	}
 }
 
 // retreat takes the tracker back to a block of the backend's best chain, if its tip has left it.
@@ -262,10 +252,7 @@ func (d *chainDesk) follow(ctx context.Context) error {
 		moved = true
 	}
 	if moved {
-		for id, p := range d.publishing {
-			d.publish(ctx, &p)
-			d.publishing[id] = p
-		}
+		d.publishing.broadcast(ctx, d.publishing.all())
 	}
 	return nil
 }
@@ -278,6 +265,7 @@ func (d *chainDesk) connect(b chain.Block) error {
 	for _, tx := range b.Txs {
 		delete(d.mempool, tx.TxHash())
 	}
+	d.publishing.connect(b)
 	d.node.blockConnected(b)
 	if r := d.backend.FeeRates().Sane(); !r.Near(d.rates) {
 		d.rates = r
@@ -298,24 +286,47 @@ func (d *chainDesk) disconnect() {
 	if _, hash := d.tracker.Tip(); known != (chainhash.Hash{}) && hash == (chainhash.Hash{}) {
 		d.doubt = rewind
 	}
+	d.publishing.disconnect(height)
 	d.node.blockDisconnected(height)
 	d.deliver(facts)
 }
 
-func (d *chainDesk) watchMempool() error {
-	seen := map[chainhash.Hash]bool{}
-	for _, tx := range d.backend.Mempool() {
-		id := tx.TxHash()
-		seen[id] = true
-		if !d.mempool[id] {
-			d.node.walletMu.Lock()
-			d.node.wallet.Mempool(tx)
-			d.node.walletMu.Unlock()
+// watchMempool tells of what is new in the mempool: who spends a watched output there may show a preimage.
+func (d *chainDesk) watchMempool(ctx context.Context) error {
+	all, err := d.unconfirmed(ctx)
+	again := d.watched
+	d.watched = false
+	seen := make(map[chainhash.Hash]bool, len(all))
+	hashes := make(map[*wire.MsgTx]chainhash.Hash, len(all))
+	for _, tx := range all {
+		id, ok := d.hashes[tx]
+		if !ok {
+			id = tx.TxHash()
+		}
+		hashes[tx] = id
+		if known := seen[id] || d.mempool[id]; !known || again {
+			if !known {
+				d.node.walletMu.Lock()
+				d.node.wallet.Mempool(tx)
+				d.node.walletMu.Unlock()
+			}
 			d.deliver(d.tracker.Mempool(tx))
 		}
+		seen[id] = true
 	}
-	d.mempool = seen
-	return nil
+	d.mempool, d.hashes = seen, hashes
+	return err
+}
+
+// unconfirmed is what the backend shows of its mempool, and what it does not show but spends a watched output.
+func (d *chainDesk) unconfirmed(ctx context.Context) ([]*wire.MsgTx, error) {
+	all := d.backend.Mempool()
+	b, ok := d.backend.(spender)
+	if !ok {
+		return all, nil
+	}
+	spending, err := b.Spending(ctx, d.tracker.Unspent())
+	return append(all[:len(all):len(all)], spending...), err
 }
 
 // deliver posts facts to the channels they are for.

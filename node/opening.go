@@ -166,8 +166,10 @@ func walletRows(rows []wallet.Row) store.Write {
 
 // fund answers NeedFunding with a transaction of the wallet, or ends the attempt.
 func (n *Node) fund(in *inbox, need channel.NeedFunding) {
+	// All channels count, and this one: each may need a coin to be closed with.
+	reserve := wallet.AnchorReserve(len(n.registry.each(nil)))
 	n.walletMu.Lock()
-	tx, rows, err := n.wallet.Fund([]*wire.TxOut{wire.NewTxOut(need.Amount, need.Script)}, n.commitmentRate(), wallet.Options{})
+	tx, rows, err := n.wallet.Fund([]*wire.TxOut{wire.NewTxOut(need.Amount, need.Script)}, n.commitmentRate(), wallet.Options{Reserve: reserve})
 	n.walletMu.Unlock()
 	if err != nil {
 		n.opened(in, fmt.Errorf("funding: %w", err))
