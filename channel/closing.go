@@ -191,7 +191,8 @@ func (t *turn) receiveClosing(m *lnwire.ClosingSigned) error {
 }
 
 // haggle answers a peer without fee_range: strictly between its fee and our last, until one accepts. The peer has to do
-// the same, so that it comes to an end.
+// the same, so that it comes to an end. Where the middle is beyond what we accept we go towards our limit in small steps: a
+// peer may need many rounds to come to us (lnd moves by a tenth a round), and at the limit we have nothing left to say.
 func (t *turn) haggle(fee int64, ours feeRange) error {
 	last, heard := t.lastFee, t.lastHeard
 	if last >= 0 && heard >= 0 && (fee <= min(last, heard) || fee >= max(last, heard)) {
@@ -202,8 +203,14 @@ func (t *turn) haggle(fee int64, ours feeRange) error {
 		t.propose(ours.low, ours, nil)
 		return nil
 	}
-	next := min(max((fee+last)/2, ours.low), ours.high)
-	if next == last || next == fee {
+	next := (fee + last) / 2
+	switch {
+	case next > ours.high:
+		next = last + max((ours.high-last)/8, 1)
+	case next < ours.low:
+		next = last - max((last-ours.low)/8, 1)
+	}
+	if next == last || next == fee || next < ours.low || next > ours.high {
 		return violation(boltClosing, "fee_satoshis %d outside %d..%d", fee, ours.low, ours.high)
 	}
 	t.propose(next, ours, nil)

@@ -27,10 +27,11 @@ func TestHaggle(t *testing.T) {
 		{"in our range", true, 338, []int64{500}, []int64{500}, 500, ""},
 		{"above, then in our range", true, 338, []int64{1000, 670}, []int64{669, 670}, 670, ""},
 		{"above, then our answer", true, 338, []int64{1000, 669}, []int64{669}, 669, ""},
-		{"far above, our answer is our highest", true, 338, []int64{10_000, 676}, []int64{676}, 676, ""},
-		{"it does not come down to our highest", true, 338, []int64{10_000, 9_000}, []int64{676}, 0, "outside"},
+		{"far above, our answer leaves room", true, 338, []int64{10_000, 380}, []int64{380}, 380, ""},
+		{"it comes down slowly", true, 338, []int64{10_000, 9_000, 8_100, 600}, []int64{380, 417, 449, 600}, 600, ""},
+		{"it does not come down to our highest", true, 338, above(10_000, 100), rising(338, 676), 0, "outside"},
 		{"below, then in our range", true, 338, []int64{20, 175}, []int64{179, 175}, 175, ""},
-		{"below our lowest", true, 338, []int64{1, 2}, []int64{171}, 0, "outside"},
+		{"far below, our answer leaves room", true, 338, []int64{1, 2}, []int64{318, 300}, 0, ""},
 		{"it goes up instead of down", true, 338, []int64{1000, 1000}, []int64{669}, 0, "not between"},
 		{"it crosses our last", true, 338, []int64{1000, 5}, []int64{669}, 0, "not between"},
 		{"more than it can pay", true, 338, []int64{700_000}, nil, 0, "wrong signature"},
@@ -68,6 +69,9 @@ func TestHaggle(t *testing.T) {
 			if !strings.Contains(text, tt.failed) || (text != "") != (tt.failed != "") {
 				t.Errorf("error %q, expected %q", text, tt.failed)
 			}
+			if tt.agreed == 0 && tt.failed == "" {
+				return // they have not come to an end
+			}
 			tx := published(us)
 			if us.State.Phase() != channel.PhaseClosing {
 				t.Fatal(us.State)
@@ -83,6 +87,51 @@ func TestHaggle(t *testing.T) {
 				t.Error("what is published is not a commitment")
 			}
 		})
+	}
+}
+
+// above are fees that fall by one each.
+func above(from int64, n int) (fees []int64) {
+	for i := range n {
+		fees = append(fees, from-int64(i))
+	}
+	return fees
+}
+
+// rising are our answers to a peer that stays too high: an eighth of what is left, at least one satoshi, up to our highest.
+func rising(first, highest int64) (fees []int64) {
+	for fee := first; fee < highest; {
+		fee += max((highest-fee)/8, 1)
+		fees = append(fees, fee)
+	}
+	return fees
+}
+
+// TestHaggleWithLnd: lnd knows no fee_range, and moves a tenth a round from its own estimate, which may be many times ours. It takes
+// a fee once that is within three tenths of its last.
+func TestHaggleWithLnd(t *testing.T) {
+	p, err := channeltest.Open(channeltest.Options{Toy: true, Push: 400_000_000})
+	step(t, err)
+	us, peer := p.Sides[0], p.Sides[1]
+	step(t, p.Do(0, channel.Chain{Event: chain.FeeRates{Floor: 253, Slow: 253, Normal: 253, Urgent: 253}}))
+	step(t, p.Do(0, channel.Close{}))
+	step(t, p.Do(0, channel.Received{Msg: lnwire.NewShutdown(us.State.ChannelID(), peer.Params.ShutdownScript)}))
+	for last, rounds := int64(4343), 0; us.State.Phase() != channel.PhaseClosing; rounds++ {
+		if rounds == 50 {
+			t.Fatal("no agreement after 50 rounds")
+		}
+		if ours := us.State.LastFee(); ours >= last*7/10 {
+			last = ours
+		} else if rounds > 0 {
+			last -= last / 10
+		}
+		us.Out = nil
+		step(t, p.Do(0, channel.Received{Msg: us.State.NextClosing(peer.Crypto, last)}))
+		for _, m := range us.Out {
+			if e, ok := m.(*lnwire.Error); ok {
+				t.Fatalf("round %d, fee %d: %s", rounds, last, e.Data)
+			}
+		}
 	}
 }
 
