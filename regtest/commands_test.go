@@ -1,0 +1,542 @@
+package regtest_test
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"lightningrod/regtest"
+
+	"github.com/btcsuite/btcd/wire"
+)
+
+// command is what a line of a script does.
+type command struct {
+	usage    string
+	min, max int      // words besides the command
+	options  []string // name=value
+	run      func(*world, *line) error
+}
+
+// commands is the language of the scripts.
+var commands map[string]*command
+
+func init() { // not at the declaration: a script's line refers to its command
+	commands = map[string]*command{
+		"start":   {"start NODE... [--option]...", 1, 20, nil, (*world).startNodes},
+		"stop":    {"stop NODE...", 1, 9, nil, (*world).stopNodes},
+		"kill":    {"kill NODE...", 1, 9, nil, (*world).killNodes},
+		"restart": {"restart NODE...", 1, 9, nil, (*world).restartNodes},
+
+		"fund":       {"fund NODE...", 1, 9, nil, (*world).fund},
+		"mine":       {"mine BLOCKS", 1, 1, nil, (*world).mineBlocks},
+		"connect":    {"connect NODE NODE", 2, 2, nil, (*world).connect},
+		"disconnect": {"disconnect NODE NODE", 2, 2, nil, (*world).disconnect},
+		"open":       {"open NODE NODE CAPACITY [private] [push=AMOUNT]", 3, 4, []string{"push"}, (*world).open},
+		"usable":     {"usable NODE NODE [CHANNELS]", 2, 3, nil, (*world).usable},
+		"pay":        {"pay NODE NODE AMOUNT [xTIMES] [withdrawn] [by=AT_A_TIME] [parts=N] [fails=NAME] [hop=N]", 3, 5, []string{"by", "parts", "fails", "hop"}, (*world).pay},
+		"close":      {"close NODE NODE", 2, 2, nil, (*world).close},
+		"closed":     {"closed NODE NODE", 2, 2, nil, (*world).closed},
+
+		"expect agree":  {"expect agree", 0, 0, nil, (*world).agree},
+		"expect theirs": {"expect theirs NODE NODE AMOUNT", 3, 3, nil, (*world).theirs},
+		"expect graph":  {"expect graph NODE [nodes=N] [channels=N] [updates=N]", 1, 1, []string{"nodes", "channels", "updates"}, (*world).expectGraph},
+	}
+}
+
+// world is a chain and nodes on it.
+type world struct {
+	t       *testing.T
+	kind    string
+	btc     *regtest.Bitcoin
+	nodes   map[string]regtest.Node
+	down    map[string]bool // stopped or killed
+	closing map[[2]string]*closing
+}
+
+func newWorld(t *testing.T, kind string) *world {
+	t.Helper()
+	w := &world{t: t, kind: kind, btc: regtest.Bitcoind(t), nodes: map[string]regtest.Node{}, down: map[string]bool{}, closing: map[[2]string]*closing{}}
+	w.btc.Mine(1, burn) // a chain whose tip is young: nodes wait for that
+	return w
+}
+
+// patience is how long a state that has to come may take, on a busy machine.
+const patience = 90 * time.Second
+
+// until waits for a state that is seen by asking.
+func (w *world) until(f func() error) error {
+	deadline := time.Now().Add(patience)
+	for {
+		err := f()
+		if err == nil || time.Now().After(deadline) {
+			return err
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+func (w *world) node(name string) (regtest.Node, error) {
+	n, ok := w.nodes[name]
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("no node %s was started", name)
+	case w.down[name]:
+		return nil, fmt.Errorf("%s is down", name)
+	}
+	return n, nil
+}
+
+// pair are the nodes of a line's first two words.
+func (w *world) pair(l *line) (a, b regtest.Node, err error) {
+	if a, err = w.node(l.words[0]); err != nil {
+		return nil, nil, err
+	}
+	b, err = w.node(l.words[1])
+	return a, b, err
+}
+
+func (w *world) startNodes(l *line) error {
+	var options []string
+	names := slices.DeleteFunc(slices.Clone(l.words), func(word string) bool {
+		if strings.HasPrefix(word, "--") {
+			options = append(options, word)
+			return true
+		}
+		return false
+	})
+	for _, name := range names {
+		if n := w.nodes[name]; n != nil {
+			if err := n.Start(); err != nil {
+				return err
+			}
+			delete(w.down, name)
+			continue
+		}
+		kind := w.kind
+		if strings.HasPrefix(name, "rod") {
+			kind = "rod"
+		}
+		w.nodes[name] = kinds[kind](w.t, name, w.btc, options...)
+	}
+	return w.synced()
+}
+
+func (w *world) stopNodes(l *line) error {
+	for _, name := range l.words {
+		n, err := w.node(name)
+		if err != nil {
+			return err
+		}
+		if err := n.Stop(); err != nil {
+			return err
+		}
+		w.down[name] = true
+	}
+	return nil
+}
+
+func (w *world) killNodes(l *line) error {
+	for _, name := range l.words {
+		n, err := w.node(name)
+		if err != nil {
+			return err
+		}
+		n.Kill()
+		w.down[name] = true
+	}
+	return nil
+}
+
+func (w *world) restartNodes(l *line) error {
+	if err := w.stopNodes(l); err != nil {
+		return err
+	}
+	return w.startNodes(l)
+}
+
+// running are the nodes that are not down, by name.
+func (w *world) running() map[string]regtest.Node {
+	up := maps.Clone(w.nodes)
+	for name := range w.down {
+		delete(up, name)
+	}
+	return up
+}
+
+// synced waits until all have come to the tip.
+func (w *world) synced() error {
+	height, _ := w.btc.Tip()
+	for name, n := range w.running() {
+		err := w.until(func() error {
+			h, err := n.Height()
+			if err == nil && h != height {
+				err = fmt.Errorf("%s is at block %d of %d", name, h, height)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *world) mine(blocks int) error {
+	w.btc.Mine(blocks, burn)
+	return w.synced()
+}
+
+func (w *world) mineBlocks(l *line) error {
+	n, err := strconv.Atoi(l.words[0])
+	if err != nil {
+		return err
+	}
+	return w.mine(n)
+}
+
+// fund gives each a coinbase that can be spent.
+func (w *world) fund(l *line) error {
+	for _, name := range l.words {
+		n, err := w.node(name)
+		if err != nil {
+			return err
+		}
+		addr, err := n.Address()
+		if err != nil {
+			return err
+		}
+		w.btc.Call(nil, "generatetoaddress", 1, addr)
+	}
+	if err := w.mine(100); err != nil {
+		return err
+	}
+	return w.until(func() error {
+		for _, name := range l.words {
+			coins, err := w.nodes[name].Coins()
+			if err != nil {
+				return err
+			}
+			if coins == 0 {
+				return fmt.Errorf("%s has no coins", name)
+			}
+		}
+		return nil
+	})
+}
+
+func (w *world) connect(l *line) error {
+	a, b, err := w.pair(l)
+	if err != nil {
+		return err
+	}
+	if err := a.Connect(b.ID(), b.Addr()); err != nil {
+		return err
+	}
+	return w.until(func() error {
+		for _, end := range [][2]regtest.Node{{a, b}, {b, a}} {
+			peers, err := end[0].Peers()
+			if err != nil {
+				return err
+			}
+			if !slices.Contains(peers, end[1].ID()) {
+				return errors.New("not connected")
+			}
+		}
+		return nil
+	})
+}
+
+func (w *world) disconnect(l *line) error {
+	a, b, err := w.pair(l)
+	if err != nil {
+		return err
+	}
+	return a.Disconnect(b.ID())
+}
+
+func (w *world) open(l *line) error {
+	a, b, err := w.pair(l)
+	if err != nil {
+		return err
+	}
+	capacity, err := sat(l.words[2])
+	if err != nil {
+		return err
+	}
+	push, err := l.sat("push")
+	if err != nil {
+		return err
+	}
+	return a.Open(regtest.Opening{Peer: b.ID(), Capacity: capacity, Push: push, Private: l.has(3, "private")})
+}
+
+// between are the channels of a with b, as a sees them.
+func between(a, b regtest.Node) ([]regtest.Channel, error) {
+	all, err := a.Channels()
+	return slices.DeleteFunc(all, func(c regtest.Channel) bool { return c.Peer != b.ID() }), err
+}
+
+// usable waits until both ends can use their channels.
+func (w *world) usable(l *line) error {
+	a, b, err := w.pair(l)
+	if err != nil {
+		return err
+	}
+	want := 1
+	if len(l.words) > 2 {
+		if want, err = strconv.Atoi(l.words[2]); err != nil {
+			return err
+		}
+	}
+	return w.until(func() error {
+		for i, end := range [][2]regtest.Node{{a, b}, {b, a}} {
+			all, err := between(end[0], end[1])
+			if err != nil {
+				return err
+			}
+			usable := 0
+			for _, c := range all {
+				if c.Usable {
+					usable++
+				}
+			}
+			if usable != want {
+				return fmt.Errorf("%s has %d of %d channels usable with %s: %+v", l.words[i], usable, want, l.words[1-i], all)
+			}
+		}
+		return nil
+	})
+}
+
+// agree waits until nothing is in flight, and compares what the two ends of every channel say.
+func (w *world) agree(*line) error {
+	up := w.running()
+	return w.until(func() error {
+		theirs := map[string]int64{} // by name: what our ends say that they have in all channels, in msat
+		for _, name := range slices.Sorted(maps.Keys(up)) {
+			n := up[name]
+			all, err := n.Channels()
+			if err != nil {
+				return err
+			}
+			for _, c := range all {
+				other := w.named(c.Peer)
+				if other == "" || up[other] == nil {
+					return fmt.Errorf("%s: the peer of channel %s is not running", name, c.Funding)
+				}
+				if err := w.sameChannel(name, c, other); err != nil {
+					return err
+				}
+			}
+			total, err := n.Total()
+			if err != nil {
+				return err
+			}
+			theirs[name] = total
+		}
+		return w.sums(up, theirs)
+	})
+}
+
+// sums compares what all have with what there is: no msat is lost.
+func (w *world) sums(up map[string]regtest.Node, totals map[string]int64) error {
+	var have, is int64
+	for name, n := range up {
+		have += totals[name]
+		all, err := n.Channels()
+		if err != nil {
+			return err
+		}
+		for _, c := range all {
+			if c.Opener {
+				is += 1000 * c.Capacity
+			}
+		}
+	}
+	if have != is {
+		return fmt.Errorf("the channels hold %d msat, their owners claim %d: %v", is, have, totals)
+	}
+	return nil
+}
+
+// sameChannel compares a channel with what its other end says.
+func (w *world) sameChannel(name string, c regtest.Channel, other string) error {
+	all, err := between(w.nodes[other], w.nodes[name])
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(all, func(x regtest.Channel) bool { return x.Funding == c.Funding })
+	if i < 0 {
+		return fmt.Errorf("%s has channel %s, %s does not", name, c.Funding, other)
+	}
+	if c.HTLCs > 0 {
+		return fmt.Errorf("%s: %d HTLCs in flight in %s", name, c.HTLCs, c.Funding)
+	}
+	mirror := all[i]
+	mirror.Peer, mirror.Opener = c.Peer, c.Opener
+	if all[i].Opener == c.Opener {
+		return fmt.Errorf("%s and %s do not agree on who opened %s", name, other, c.Funding)
+	}
+	if c.Private { // each side may call it by another alias
+		mirror.SCID = c.SCID
+	}
+	if mirror != c {
+		return fmt.Errorf("%s: %+v\n%s: %+v", name, c, other, mirror)
+	}
+	return nil
+}
+
+// named is the name of a node.
+func (w *world) named(id string) string {
+	for name, n := range w.nodes {
+		if n.ID() == id {
+			return name
+		}
+	}
+	return ""
+}
+
+// theirs is what the end that did not open the one channel between two nodes has.
+func (w *world) theirs(l *line) error {
+	a, b, err := w.pair(l)
+	if err != nil {
+		return err
+	}
+	want, err := sat(l.words[2])
+	if err != nil {
+		return err
+	}
+	all, err := between(a, b)
+	if err != nil {
+		return err
+	}
+	if len(all) != 1 || all[0].Theirs != want {
+		return fmt.Errorf("%+v", all)
+	}
+	return nil
+}
+
+func (w *world) expectGraph(l *line) error {
+	n, err := w.node(l.words[0])
+	if err != nil {
+		return err
+	}
+	return w.until(func() error {
+		g, err := n.Graph()
+		if err != nil {
+			return err
+		}
+		for name, got := range map[string]int{"nodes": g.Nodes, "channels": g.Channels, "updates": g.Updates} {
+			want, err := l.number64(name, got)
+			if err != nil {
+				return err
+			}
+			if want != got && got >= 0 {
+				return fmt.Errorf("%s knows %d %s", l.words[0], got, name)
+			}
+		}
+		for id, alias := range g.Aliases {
+			if name := w.named(id); name != alias {
+				return fmt.Errorf("%s knows %s as %q", l.words[0], name, alias)
+			}
+		}
+		return nil
+	})
+}
+
+// closing is a channel that is being closed by agreement.
+type closing struct {
+	funding string
+	before  [2]int64 // coins of both
+	opener  int      // 0 or 1
+	theirs  int64    // satoshi of the other one
+}
+
+func (w *world) close(l *line) error {
+	a, b, err := w.pair(l)
+	if err != nil {
+		return err
+	}
+	all, err := between(a, b)
+	if err != nil {
+		return err
+	}
+	if len(all) != 1 {
+		return fmt.Errorf("%d channels, want 1", len(all))
+	}
+	c := &closing{funding: all[0].Funding, theirs: all[0].Theirs}
+	if !all[0].Opener {
+		c.opener = 1
+	}
+	for i, n := range []regtest.Node{a, b} {
+		if c.before[i], err = n.Coins(); err != nil {
+			return err
+		}
+	}
+	w.closing[[2]string{l.words[0], l.words[1]}] = c
+	return a.Close(c.funding, false)
+}
+
+// closed waits for the closing transaction, confirms it, and finds every satoshi of it in the wallets: the end that did not open has
+// all that was its own, the opener has paid the fee.
+func (w *world) closed(l *line) error {
+	a, b, err := w.pair(l)
+	if err != nil {
+		return err
+	}
+	c := w.closing[[2]string{l.words[0], l.words[1]}]
+	if c == nil {
+		return errors.New("it was not asked to close")
+	}
+	tx, err := w.spender(c.funding)
+	if err != nil {
+		return err
+	}
+	if err := w.mine(6); err != nil {
+		return err
+	}
+	want := c.before
+	want[1-c.opener] += c.theirs
+	want[c.opener] += outputs(tx) - c.theirs
+	return w.until(func() error {
+		for i, n := range []regtest.Node{a, b} {
+			coins, err := n.Coins()
+			if err != nil {
+				return err
+			}
+			if coins != want[i] {
+				return fmt.Errorf("%s has %d sat, want %d; before %d, closing transaction %d", l.words[i], coins, want[i], c.before[i], outputs(tx))
+			}
+			all, err := between(n, []regtest.Node{b, a}[i])
+			if err != nil {
+				return err
+			}
+			if len(all) > 0 {
+				return fmt.Errorf("%s still has %+v", l.words[i], all)
+			}
+		}
+		return nil
+	})
+}
+
+// spender waits for the transaction of the mempool that spends an output.
+func (w *world) spender(outpoint string) (found *wire.MsgTx, err error) {
+	err = w.until(func() error {
+		for _, tx := range w.btc.Mempool() {
+			for _, in := range tx.TxIn {
+				if in.PreviousOutPoint.String() == outpoint {
+					found = tx
+					return nil
+				}
+			}
+		}
+		return fmt.Errorf("no transaction spends %s", outpoint)
+	})
+	return found, err
+}

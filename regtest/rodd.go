@@ -1,0 +1,311 @@
+package regtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+// Rodd is our daemon, as a process of its own: it can be killed. It is asked by its API on the unix socket.
+type Rodd struct {
+	*program
+	api  caller
+	id   string
+	addr string
+}
+
+var _ Node = (*Rodd)(nil)
+
+// roddBuilt is the daemon's binary, built once for all tests.
+var roddBuilt = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "regtest")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "rodd")
+	out, err := exec.Command("go", "build", "-o", path, "lightningrod/cmd/rodd").CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("go build rodd: %w\n%s", err, out)
+	}
+	return path, err
+})
+
+// RemoveBuilt removes what NewRodd built. For TestMain, after the tests.
+func RemoveBuilt() {
+	if path, _ := roddBuilt(); path != "" {
+		os.RemoveAll(filepath.Dir(path))
+	}
+}
+
+// NewRodd builds and starts a rodd on a bitcoind, with these options besides: only where it listens is set, all else is as by default.
+func NewRodd(t testing.TB, name string, btc *Bitcoin, options ...string) *Rodd {
+	t.Helper()
+	command, err := roddBuilt()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A name below the limit of unix sockets, whatever the test is called.
+	sock, err := os.MkdirTemp("", "rodd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(sock) })
+	socket := filepath.Join(sock, "api")
+	p := newProgram(t, name)
+	r := &Rodd{program: p, addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(freePort(t)))}
+	r.api.base = "http://rodd/v1"
+	r.api.http.Transport = &http.Transport{MaxIdleConnsPerHost: 32, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	}}
+	p.command = append([]string{
+		command, "--data-dir", p.dir, "--alias", name, "--listen.p2p", r.addr, "--listen.api", socket, "--seed.no-encrypt",
+		"--chain.backend", "bitcoind", "--bitcoind.addr", btc.Access.Addr, "--bitcoind.cookie", btc.Access.Cookie, "--log.level", level("info"),
+	}, options...)
+	// A seed has to be asked for; its words go nowhere.
+	if out, err := exec.Command(command, "init", "--data-dir", p.dir, "--seed.no-encrypt").CombinedOutput(); err != nil {
+		t.Fatalf("rodd init: %v\n%s", err, out)
+	}
+	if err := r.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func (r *Rodd) ID() string   { return r.id }
+func (r *Rodd) Addr() string { return r.addr }
+
+func (r *Rodd) Start() error {
+	if err := r.launch(); err != nil {
+		return err
+	}
+	return r.awaken(func() error {
+		if err := r.api.do("GET", "/readyz", nil, nil); err != nil {
+			return err
+		}
+		var info struct{ ID string }
+		err := r.api.do("GET", "/node", nil, &info)
+		r.id = info.ID
+		return err
+	})
+}
+
+func (r *Rodd) Stop() error {
+	if err := syscall.Kill(r.process.pid, syscall.SIGTERM); err != nil {
+		return err
+	}
+	return r.ended()
+}
+
+func (r *Rodd) Height() (uint32, error) {
+	var info struct {
+		Height uint32 `json:"block_height"`
+	}
+	err := r.api.do("GET", "/node", nil, &info)
+	return info.Height, err
+}
+
+func (r *Rodd) Address() (string, error) {
+	var out struct{ Address string }
+	err := r.api.do("POST", "/wallet/addresses", nil, &out)
+	return out.Address, err
+}
+
+func (r *Rodd) balance() (confirmed, local int64, err error) {
+	var out struct {
+		Confirmed int64 `json:"confirmed_sat"`
+		Local     int64 `json:"channels_local_msat"`
+	}
+	err = r.api.do("GET", "/wallet/balance", nil, &out)
+	return out.Confirmed, out.Local, err
+}
+
+func (r *Rodd) Coins() (int64, error) {
+	confirmed, _, err := r.balance()
+	return confirmed, err
+}
+
+func (r *Rodd) Total() (int64, error) {
+	_, local, err := r.balance()
+	return local, err
+}
+
+func (r *Rodd) Connect(id, addr string) error {
+	return r.api.do("POST", "/peers", map[string]any{"id": id, "address": addr, "keep": true}, nil)
+}
+
+func (r *Rodd) Disconnect(id string) error { return r.api.do("DELETE", "/peers/"+id, nil, nil) }
+
+func (r *Rodd) Peers() (ids []string, err error) {
+	var out struct {
+		Items []struct {
+			ID        string
+			Connected bool
+		}
+	}
+	err = r.api.do("GET", "/peers?limit=1000", nil, &out)
+	for _, p := range out.Items {
+		if p.Connected {
+			ids = append(ids, p.ID)
+		}
+	}
+	return ids, err
+}
+
+func (r *Rodd) Open(o Opening) error {
+	return r.api.do("POST", "/channels", map[string]any{
+		"peer": o.Peer, "capacity_sat": o.Capacity, "push_msat": o.Push * 1000, "private": o.Private,
+	}, nil)
+}
+
+// roddChannel is a channel in rodd's list.
+type roddChannel struct {
+	Channel  uint64 `json:",string"`
+	Peer     string
+	SCID     string `json:"short_channel_id"`
+	Funding  string `json:"funding_outpoint"`
+	Usable   bool
+	Opener   bool
+	Private  bool
+	Capacity int64 `json:"capacity_sat"`
+	Local    int64 `json:"local_msat"`
+	Remote   int64 `json:"remote_msat"`
+	FeeRate  int64 `json:"feerate_sat_per_kw"`
+	HTLCs    int   `json:"htlcs"`
+	Phase    string
+}
+
+func (r *Rodd) list() ([]roddChannel, error) {
+	var out struct{ Items []roddChannel }
+	err := r.api.do("GET", "/channels?limit=1000", nil, &out)
+	return out.Items, err
+}
+
+func (r *Rodd) Channels() ([]Channel, error) {
+	list, err := r.list()
+	var all []Channel
+	for _, c := range list {
+		theirs := c.Local
+		if c.Opener {
+			theirs = c.Remote
+		}
+		all = append(all, Channel{
+			Peer: c.Peer, Funding: c.Funding, SCID: c.SCID, Opener: c.Opener, Private: c.Private, Usable: c.Usable, Capacity: c.Capacity,
+			FeeRate: c.FeeRate, HTLCs: c.HTLCs, Theirs: theirs / 1000,
+		})
+	}
+	return all, err
+}
+
+func (r *Rodd) Close(funding string, force bool) error {
+	list, err := r.list()
+	if err != nil {
+		return err
+	}
+	for _, c := range list {
+		if c.Funding == funding {
+			return r.api.do("POST", fmt.Sprintf("/channels/%d/close", c.Channel), map[string]any{"force": force}, nil)
+		}
+	}
+	return fmt.Errorf("no channel %s", funding)
+}
+
+func (r *Rodd) Invoice(msat uint64) (Invoice, error) {
+	var out struct {
+		Hash string `json:"payment_hash"`
+		Text string `json:"bolt11"`
+	}
+	err := r.api.do("POST", "/invoices", map[string]any{"amount_msat": msat, "description": "regtest"}, &out)
+	return Invoice{Text: out.Text, Hash: out.Hash}, err
+}
+
+func (r *Rodd) Withdraw(Invoice) error { return errors.New("rodd cannot withdraw an invoice") }
+
+func (r *Rodd) Pay(p Payment) (o Outcome, err error) {
+	if len(p.FirstHop) > 0 {
+		return o, errors.New("rodd sends no TLV records of others")
+	}
+	var out struct {
+		ID    uint64 `json:",string"`
+		State string
+		Sent  uint64 `json:"sent_msat"`
+	}
+	in := map[string]any{"bolt11": p.Invoice, "parts": max(1, p.Parts), "wait_seconds": 60}
+	if err := r.api.do("POST", "/payments", in, &out); err != nil {
+		return o, err
+	}
+	switch out.State {
+	case "succeeded":
+		return Outcome{Paid: true}, nil
+	case "failed":
+		return r.failure(out.ID)
+	}
+	return o, fmt.Errorf("payment %d is %s", out.ID, out.State)
+}
+
+// said is how rodd words the failure of a part, such as "hop 0: TemporaryChannelFailure(...)".
+var said = regexp.MustCompile(`^hop (\d+): (\w+)`)
+
+// failure finds the event that tells why a payment failed.
+func (r *Rodd) failure(payment uint64) (o Outcome, err error) {
+	o = Outcome{Failure: "unknown", Hop: -1}
+	for after := ""; ; {
+		var page struct {
+			Items []struct {
+				Kind   string
+				Fields map[string]string
+			}
+			Next string
+		}
+		if err := r.api.do("GET", "/events?limit=1000&after="+url.QueryEscape(after), nil, &page); err != nil {
+			return o, err
+		}
+		for _, ev := range page.Items {
+			if ev.Kind != "payment.part_failed" || ev.Fields["payment"] != strconv.FormatUint(payment, 10) {
+				continue
+			}
+			if m := said.FindStringSubmatch(ev.Fields["reason"]); m != nil {
+				hop, _ := strconv.Atoi(m[1])
+				o = Outcome{Failure: snake(m[2]), Hop: hop + 1}
+			} else {
+				o = Outcome{Failure: ev.Fields["reason"], Hop: -1}
+			}
+		}
+		if page.Next == "" {
+			return o, nil
+		}
+		after = page.Next
+	}
+}
+
+// snake writes TemporaryChannelFailure as temporary_channel_failure.
+func snake(camel string) string {
+	var b strings.Builder
+	for i, c := range camel {
+		if i > 0 && c >= 'A' && c <= 'Z' {
+			b.WriteByte('_')
+		}
+		b.WriteRune(c)
+	}
+	return strings.ToLower(strings.TrimPrefix(b.String(), "Fail"))
+}
+
+func (r *Rodd) Graph() (Graph, error) {
+	var info struct {
+		Nodes    int `json:"graph_nodes"`
+		Channels int `json:"graph_channels"`
+	}
+	err := r.api.do("GET", "/node", nil, &info)
+	return Graph{Nodes: info.Nodes, Channels: info.Channels, Updates: -1}, err
+}
