@@ -22,6 +22,10 @@ type Config struct {
 	Dir string
 	// Seed is the one secret, 16 to 64 bytes. All keys come from it.
 	Seed []byte
+	// Origin is where the seed comes from, for a node without a database; Birthday, of a restored one, a height up to which nothing was paid
+	// to it.
+	Origin   SeedOrigin
+	Birthday uint32
 	// Params is the network. Mainnet is refused unless it was compiled in.
 	Params *chaincfg.Params
 	// Backend is the chain.

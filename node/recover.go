@@ -96,7 +96,10 @@ func (n *Node) loadWallet() error {
 		return err
 	}
 	n.wallet, err = wallet.New(n.cfg.Seed, n.cfg.Params, rows)
-	return err
+	if err != nil || len(rows) > 0 {
+		return err
+	}
+	return n.begin()
 }
 
 // loadTracker starts the chain where whoever has seen least of it left off. Facts are told again to the others, which
