@@ -20,6 +20,9 @@ import (
 type Config struct {
 	// Dir holds the node's files: node.db.
 	Dir string
+	// Lineage is the file by which an old copy of the database is told, see ErrOld. Empty: node.lineage in Dir. In another place it is not
+	// taken back by whatever takes back all of Dir.
+	Lineage string
 	// Seed is the one secret, 16 to 64 bytes. All keys come from it.
 	Seed []byte
 	// Origin is where the seed comes from, for a node without a database; Birthday, of a restored one, a height up to which nothing was paid

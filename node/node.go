@@ -34,6 +34,7 @@ type Node struct {
 	keys    *keyring
 	router  *onion.Router
 	store   *store.Store
+	lineage *lineage
 	disk    Disk
 	backend Backend
 
@@ -100,19 +101,26 @@ func New(cfg Config) (*Node, error) {
 	n.log = cfg.Log.With("node", shortNode(n.id))
 	n.engine = newEngine(n)
 	n.mailroom = newMailroom(n)
-	n.store, err = store.Open(filepath.Join(cfg.Dir, "node.db"))
-	if err != nil {
+	path := filepath.Join(cfg.Dir, "node.db")
+	if err := checkMissing(&cfg, path); err != nil {
 		return nil, err
 	}
-	n.disk = n.store
-	if cfg.Disk != nil {
-		n.disk = cfg.Disk(n.store)
+	if n.store, err = store.Open(path); err != nil {
+		return nil, err
 	}
 	err = n.store.Bind(cfg.Params.Name, n.id)
 	if err == nil {
+		n.lineage, err = openLineage(cfg.lineageFile(), n.store, cfg.Rand)
+	}
+	if err == nil {
+		n.disk = n.lineage
+		if cfg.Disk != nil {
+			n.disk = cfg.Disk(n.disk)
+		}
 		err = n.recover()
 	}
 	if err != nil {
+		n.lineage.close()
 		n.store.Close()
 		return nil, fmt.Errorf("recovering: %w", err)
 	}
@@ -222,6 +230,7 @@ func (n *Node) shutdown(why error, drop bool) {
 		n.committed.Wait()
 		n.postbox.deliver.Close()
 		n.events.close()
+		n.lineage.close()
 		if drop {
 			n.store.Abort()
 		} else if err := n.store.Close(); err != nil {
