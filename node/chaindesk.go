@@ -44,7 +44,7 @@ type chainDesk struct {
 	publishing publications
 	mempool    map[chainhash.Hash]bool        // of the last look
 	hashes     map[*wire.MsgTx]chainhash.Hash // of those of them that the backend may hand out again
-	watched    bool                           // there is a new watch: transactions of the last look may concern it
+	anew       bool                           // all of it is to be told: there is a new watch, or a new block
 	doubt      uint32                         // blocks that the tracker has still to go back, since its tip may lie above a fork
 	rates      chain.FeeRates
 	stale      bool // the backend's tip is old: nothing is added and nothing released
@@ -181,7 +181,7 @@ func (d *chainDesk) publish(ctx context.Context, asks []chainAsk) (watches []cha
 // watch registers a watch. Blocks from Since on are looked through again for this owner, and the mempool.
 func (d *chainDesk) watch(owner uint64, r chain.Request) error {
 	missed, late := d.tracker.Watch(owner, r)
-	d.watched = true
+	d.anew = true
 	if !late {
 		return nil
 	}
@@ -266,6 +266,7 @@ func (d *chainDesk) connect(b chain.Block) error {
 		delete(d.mempool, tx.TxHash())
 	}
 	d.publishing.connect(b)
+	d.anew = true
 	d.node.blockConnected(b)
 	if r := d.backend.FeeRates().Sane(); !r.Near(d.rates) {
 		d.rates = r
@@ -291,11 +292,12 @@ func (d *chainDesk) disconnect() {
 	d.deliver(facts)
 }
 
-// watchMempool tells of what is new in the mempool: who spends a watched output there may show a preimage.
+// watchMempool tells of what is new in the mempool, and with every block of all of it: who spends a watched output there may show a
+// preimage, or need our help to confirm.
 func (d *chainDesk) watchMempool(ctx context.Context) error {
 	all, err := d.unconfirmed(ctx)
-	again := d.watched
-	d.watched = false
+	again := d.anew
+	d.anew = false
 	seen := make(map[chainhash.Hash]bool, len(all))
 	hashes := make(map[*wire.MsgTx]chainhash.Hash, len(all))
 	for _, tx := range all {
