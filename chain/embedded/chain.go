@@ -38,6 +38,7 @@ type Chain struct {
 	params  *chaincfg.Params
 	dir     string
 	temp    bool
+	wait    time.Duration // for the database to close
 	db      database.DB
 	chain   *blockchain.BlockChain
 	clock   *clock
@@ -89,6 +90,7 @@ func New(cfg Config) (_ *Chain, err error) {
 	c := &Chain{
 		params: Params(),
 		dir:    cfg.Dir,
+		wait:   closePatience,
 		clock:  &clock{},
 		sigs:   txscript.NewSigCache(10_000),
 		hashes: txscript.NewHashCache(1_000),
@@ -165,7 +167,12 @@ func (c *Chain) index() error {
 	return nil
 }
 
-// Close closes the chain and removes a temporary folder. Closing again does nothing.
+// closePatience is how long the database may take to close.
+const closePatience = 5 * time.Second
+
+// Close closes the chain and removes a temporary folder. Closing again does nothing. On a full disk the database may never be done (goleveldb
+// waits for ever once a write has failed); then Close fails after five seconds, and the folder stays locked until the process ends. The journal
+// makes the next start good.
 func (c *Chain) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -173,15 +180,14 @@ func (c *Chain) Close() error {
 		return nil
 	}
 	c.closed = true
-	err := c.chain.FlushUtxoCache(blockchain.FlushRequired)
-	return errors.Join(err, c.drop())
+	return c.drop()
 }
 
 // drop lets go of files and folder. The journal is emptied once the database has everything.
 func (c *Chain) drop() error {
 	var errs []error
 	if c.db != nil {
-		errs = append(errs, c.db.Close())
+		errs = append(errs, c.closeDB())
 	}
 	if c.journal != nil {
 		errs = append(errs, c.journal.close(errors.Join(errs...) == nil))
@@ -190,6 +196,24 @@ func (c *Chain) drop() error {
 		errs = append(errs, os.RemoveAll(c.dir))
 	}
 	return errors.Join(errs...)
+}
+
+// closeDB writes and closes the database, as long as that takes no longer than wait.
+func (c *Chain) closeDB() error {
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		if c.chain != nil {
+			err = c.chain.FlushUtxoCache(blockchain.FlushRequired)
+		}
+		done <- errors.Join(err, c.db.Close())
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(c.wait):
+		return fmt.Errorf("the database is not closed after %v", c.wait)
+	}
 }
 
 // Params of this chain, which must not be changed.

@@ -9,11 +9,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"lightningrod/chain"
 
 	"github.com/btcsuite/btcd/btcec/v2"
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
+	"github.com/btcsuite/btcd/database"
 	"github.com/btcsuite/btcd/txscript"
 	"github.com/btcsuite/btcd/wire"
 )
@@ -531,4 +533,36 @@ func BenchmarkMine(b *testing.B) {
 	for b.Loop() {
 		mine(b, c, 1)
 	}
+}
+
+// stuckDB is a database that does not close, as goleveldb does when two writes have failed.
+type stuckDB struct {
+	database.DB
+	until chan struct{}
+}
+
+func (s stuckDB) Close() error {
+	<-s.until
+	return s.DB.Close()
+}
+
+func TestCloseIsBounded(t *testing.T) {
+	dir := t.TempDir()
+	c := open(t, dir)
+	mine(t, c, 3)
+	stuck := stuckDB{c.db, make(chan struct{})}
+	c.db, c.wait = stuck, time.Millisecond
+	if err := c.Close(); err == nil || !strings.Contains(err.Error(), "not closed after") {
+		t.Errorf("closed: %v", err)
+	}
+	if _, err := c.Block(1); !errors.Is(err, ErrClosed) {
+		t.Errorf("after Close: %v", err)
+	}
+	// The next process finds what the journal has.
+	killed := t.TempDir()
+	copyDir(t, dir, killed)
+	if height, _ := open(t, killed).Tip(); height != 3 {
+		t.Errorf("opened again at height %d", height)
+	}
+	close(stuck.until)
 }

@@ -64,11 +64,17 @@ func (c *Chain) publish(tx *wire.MsgTx) (added bool, err error) {
 	if c.known(tx.TxHash()) {
 		return false, nil
 	}
-	t := btcutil.NewTx(tx.Copy())
-	if _, err := c.pool.ProcessTransaction(t, false, true, 0); err != nil {
-		return false, c.refusal(t, err)
+	err = c.admit(btcutil.NewTx(tx.Copy()))
+	return err == nil, err
+}
+
+// admit puts tx into the mempool by itself.
+func (c *Chain) admit(tx *btcutil.Tx) error {
+	_, err := c.pool.ProcessTransaction(tx, false, true, 0)
+	if err == nil || c.replaceAlone(tx, false) == nil {
+		return nil
 	}
-	return true, nil
+	return c.refusal(tx, err)
 }
 
 // TestAccept says what Publish would, and changes nothing.
@@ -86,10 +92,10 @@ func (c *Chain) TestAccept(tx *wire.MsgTx) error {
 	if err == nil && len(res.MissingParents) > 0 {
 		err = fmt.Errorf("parent %v", res.MissingParents[0])
 	}
-	if err != nil {
-		return c.refusal(t, err)
+	if err == nil || c.replaceAlone(t, true) == nil {
+		return nil
 	}
-	return nil
+	return c.refusal(t, err)
 }
 
 func (c *Chain) known(txid chainhash.Hash) bool {
