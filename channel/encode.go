@@ -1,11 +1,11 @@
 package channel
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 
 	"lightningrod/chain"
+	"lightningrod/chain/octets"
 	"lightningrod/channel/commitment"
 	"lightningrod/channel/onchain"
 
@@ -27,7 +27,7 @@ func (s *State) Encode() []byte {
 	w.bools(s.announce, s.scidAlias, s.awaiting, s.revokedLast, s.readySent, s.readyReceived, s.readied, s.deep, s.shutdownWanted, s.shutdownSent)
 	w.uint32(s.minDepth)
 	w.uint64(uint64(s.capacity))
-	w.outPoint(s.funding)
+	w.b = octets.AppendOutPoint(w.b, s.funding)
 	w.tx(s.fundingTx)
 	w.uint64(uint64(s.balanceLocal))
 	w.uint64(uint64(s.balanceRemote))
@@ -66,47 +66,47 @@ func (s *State) Encode() []byte {
 // Restore is the channel after a restart: as after Disconnected. bodies are the HTLC rows; those we offered have an
 // Origin. The Output asks for every watch and publish that is still needed.
 func Restore(core []byte, bodies []HTLC) (*State, Output, error) {
-	c := &cursor{b: core}
+	c := &cursor{octets.Of(core)}
 	s := &State{opening: openFunded, lastFee: -1, lastHeard: -1}
 	index, err := bodiesOf(bodies)
 	if err != nil {
 		return nil, Output{}, fmt.Errorf("channel: %w", err)
 	}
-	if v := c.uint8(); c.err == nil && v != coreVersion {
-		c.fail("version %d, expected %d", v, coreVersion)
+	if v := c.Uint8(); c.Err == nil && v != coreVersion {
+		c.Fail("version %d, expected %d", v, coreVersion)
 	}
 	c.params(&s.params)
 	c.limits(&s.local)
 	c.limits(&s.remote)
 	c.basePoints(&s.theirs)
-	if s.phase = Phase(c.uint8()); s.phase >= PhaseClosed {
-		c.fail("phase %d", s.phase)
+	if s.phase = Phase(c.Uint8()); s.phase >= PhaseClosed {
+		c.Fail("phase %d", s.phase)
 	}
-	c.bools(&s.announce, &s.scidAlias, &s.awaiting, &s.revokedLast, &s.readySent, &s.readyReceived, &s.readied, &s.deep, &s.shutdownWanted, &s.shutdownSent)
-	s.minDepth = c.uint32()
+	c.Bools(&s.announce, &s.scidAlias, &s.awaiting, &s.revokedLast, &s.readySent, &s.readyReceived, &s.readied, &s.deep, &s.shutdownWanted, &s.shutdownSent)
+	s.minDepth = c.Uint32()
 	s.capacity = c.sat()
-	s.funding = c.outPoint()
-	s.fundingTx = c.tx()
+	s.funding = c.OutPoint()
+	s.fundingTx = c.Tx()
 	s.balanceLocal, s.balanceRemote = c.msat(), c.msat()
-	s.offered, s.nextOffered = c.offered(index), c.uint64()
-	s.received, s.nextReceived = c.received(index), c.uint64()
+	s.offered, s.nextOffered = c.offered(index), c.Uint64()
+	s.received, s.nextReceived = c.received(index), c.Uint64()
 	s.fees = c.fees()
-	s.localNumber = c.uint64()
+	s.localNumber = c.Uint64()
 	s.localSig = c.sig()
 	s.localHTLCSigs = c.sigs()
-	s.remoteNumber = c.uint64()
+	s.remoteNumber = c.Uint64()
 	s.remotePrev, s.remotePoint, s.remoteNext = c.point(true), c.point(false), c.point(true)
 	s.secrets = c.secrets()
 	s.sent = c.refs()
 	s.signedRefs = len(s.sent)
-	s.remoteAlias = lnwire.NewShortChanIDFromInt(c.uint64())
-	s.height = c.uint32()
-	c.array(s.block[:])
-	s.confirmed, s.txIndex = c.uint32(), c.uint32()
-	s.upfront, s.localScript, s.remoteScript = c.bytes(), c.bytes(), c.bytes()
-	s.closeRate = chain.FeePerKw(c.uint32())
+	s.remoteAlias = lnwire.NewShortChanIDFromInt(c.Uint64())
+	s.height = c.Uint32()
+	c.Array(s.block[:])
+	s.confirmed, s.txIndex = c.Uint32(), c.Uint32()
+	s.upfront, s.localScript, s.remoteScript = c.Bytes(), c.Bytes(), c.Bytes()
+	s.closeRate = chain.FeePerKw(c.Uint32())
 	onchainRow := c.endOf(&s.end)
-	if err := c.end(); err != nil {
+	if err := c.End(); err != nil {
 		return nil, Output{}, fmt.Errorf("channel: %w", err)
 	}
 	for k, h := range index {
@@ -198,40 +198,35 @@ func b2u(b bool) uint64 {
 // encoder appends.
 type encoder struct{ b []byte }
 
-func (w *encoder) grow(n int)       { w.b = make([]byte, 0, n) }
-func (w *encoder) uint8(v uint8)    { w.b = append(w.b, v) }
-func (w *encoder) uint16(v uint16)  { w.b = binary.BigEndian.AppendUint16(w.b, v) }
-func (w *encoder) uint32(v uint32)  { w.b = binary.BigEndian.AppendUint32(w.b, v) }
-func (w *encoder) uint64(v uint64)  { w.b = binary.BigEndian.AppendUint64(w.b, v) }
-func (w *encoder) array(v []byte)   { w.b = append(w.b, v...) }
-func (w *encoder) bytes(v []byte)   { w.b = appendBytes(w.b, v) }
-func (w *encoder) sig(s lnwire.Sig) { w.b = append(w.b, s.RawBytes()...) }
+func (w *encoder) grow(n int)        { w.b = make([]byte, 0, n) }
+func (w *encoder) uint8(v uint8)     { w.b = append(w.b, v) }
+func (w *encoder) uint16(v uint16)   { w.b = binary.BigEndian.AppendUint16(w.b, v) }
+func (w *encoder) uint32(v uint32)   { w.b = binary.BigEndian.AppendUint32(w.b, v) }
+func (w *encoder) uint64(v uint64)   { w.b = binary.BigEndian.AppendUint64(w.b, v) }
+func (w *encoder) array(v []byte)    { w.b = append(w.b, v...) }
+func (w *encoder) bytes(v []byte)    { w.b = octets.AppendBytes(w.b, v) }
+func (w *encoder) tx(tx *wire.MsgTx) { w.b = octets.AppendTx(w.b, tx) }
+func (w *encoder) sig(s lnwire.Sig)  { w.b = append(w.b, s.RawBytes()...) }
 
 func (w *encoder) bools(vs ...bool) {
 	for _, v := range vs {
-		w.b = appendBool(w.b, v)
-	}
-}
-
-func (c *cursor) bools(vs ...*bool) {
-	for _, v := range vs {
-		*v = c.bool()
+		w.b = octets.AppendBool(w.b, v)
 	}
 }
 
 func (c *cursor) sig() lnwire.Sig {
 	var raw [64]byte
-	c.array(raw[:])
+	c.Array(raw[:])
 	s, _ := lnwire.NewSigFromWireECDSA(raw[:]) // fails only on another length
 	return s
 }
 
 func (c *cursor) sigs() []lnwire.Sig {
-	n := int(c.uint16())
-	if n*64 > len(c.b) {
-		c.fail("%d signatures in %d bytes", n, len(c.b))
+	n := int(c.Uint16())
+	if n*64 > len(c.Buf) {
+		c.Fail("%d signatures in %d bytes", n, len(c.Buf))
 	}
-	if c.err != nil || n == 0 {
+	if c.Err != nil || n == 0 {
 		return nil
 	}
 	sigs := make([]lnwire.Sig, n)
@@ -244,79 +239,39 @@ func (c *cursor) sigs() []lnwire.Sig {
 // point reads a public key; zero, where there may be none. That it is on the curve was checked when it came from the peer:
 // to check it again would be nine tenths of Restore.
 func (c *cursor) point(maybe bool) (k commitment.PubKey) {
-	c.array(k[:])
-	if c.err == nil && !(maybe && k == commitment.PubKey{}) && k[0] != 2 && k[0] != 3 {
-		c.fail("public key begins with %#x", k[0])
+	c.Array(k[:])
+	if c.Err == nil && !(maybe && k == commitment.PubKey{}) && k[0] != 2 && k[0] != 3 {
+		c.Fail("public key begins with %#x", k[0])
 	}
 	return k
 }
 
 func (c *cursor) secrets() commitment.SecretStore {
-	raw := c.bytes()
-	if c.err != nil {
+	raw := c.Bytes()
+	if c.Err != nil {
 		return commitment.SecretStore{}
 	}
 	s, err := commitment.DecodeSecretStore(raw)
 	if err != nil {
-		c.fail("%v", err)
+		c.Fail("%v", err)
 	}
 	return s
 }
 
 func (c *cursor) refs() []ref {
-	n := int(c.uint32())
-	if n < 0 || n*9 > len(c.b) {
-		c.fail("%d updates in %d bytes", n, len(c.b))
+	n := int(c.Uint32())
+	if n < 0 || n*9 > len(c.Buf) {
+		c.Fail("%d updates in %d bytes", n, len(c.Buf))
 	}
-	if c.err != nil || n == 0 {
+	if c.Err != nil || n == 0 {
 		return nil
 	}
 	refs := make([]ref, n)
 	for i := range refs {
-		refs[i] = ref{refKind(c.uint8()), c.uint64()}
+		refs[i] = ref{refKind(c.Uint8()), c.Uint64()}
 		if refs[i].kind < refAdd || refs[i].kind > refFee {
-			c.fail("update of kind %d", refs[i].kind)
+			c.Fail("update of kind %d", refs[i].kind)
 		}
 	}
 	return refs
-}
-
-func (w *encoder) outPoint(o wire.OutPoint) {
-	w.array(o.Hash[:])
-	w.uint32(o.Index)
-}
-
-func (c *cursor) outPoint() (o wire.OutPoint) {
-	c.array(o.Hash[:])
-	o.Index = c.uint32()
-	return o
-}
-
-func (w *encoder) tx(tx *wire.MsgTx) {
-	if tx == nil {
-		w.uint32(0)
-		return
-	}
-	var buf bytes.Buffer
-	_ = tx.Serialize(&buf) // a buffer does not fail
-	w.bytes(buf.Bytes())
-}
-
-func (c *cursor) tx() *wire.MsgTx {
-	raw := c.bytes()
-	if len(raw) == 0 {
-		return nil
-	}
-	tx := new(wire.MsgTx)
-	r := bytes.NewReader(raw)
-	if err := tx.Deserialize(r); err != nil || r.Len() != 0 {
-		c.fail("transaction does not parse")
-		return nil
-	}
-	var again bytes.Buffer
-	if _ = tx.Serialize(&again); !bytes.Equal(again.Bytes(), raw) {
-		c.fail("transaction is not canonical")
-		return nil
-	}
-	return tx
 }

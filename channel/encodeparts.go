@@ -32,23 +32,23 @@ func (w *encoder) params(p *Params) {
 }
 
 func (c *cursor) params(p *Params) {
-	p.ID = ID(c.uint64())
-	c.array(p.Local[:])
-	c.array(p.Remote[:])
-	c.bools(&p.Opener, &p.Announce)
+	p.ID = ID(c.Uint64())
+	c.Array(p.Local[:])
+	c.Array(p.Remote[:])
+	c.Bools(&p.Opener, &p.Announce)
 	c.limits(&p.Limits)
 	c.basePoints(&p.BasePoints)
-	p.Alias = lnwire.NewShortChanIDFromInt(c.uint64())
-	p.ShutdownScript = c.bytes()
-	c.array(p.TempID[:])
-	c.array(p.ChainHash[:])
-	p.MinDepth, p.Height = c.uint32(), c.uint32()
-	c.array(p.Block[:])
-	p.MaxToSelfDelay = c.uint16()
+	p.Alias = lnwire.NewShortChanIDFromInt(c.Uint64())
+	p.ShutdownScript = c.Bytes()
+	c.Array(p.TempID[:])
+	c.Array(p.ChainHash[:])
+	p.MinDepth, p.Height = c.Uint32(), c.Uint32()
+	c.Array(p.Block[:])
+	p.MaxToSelfDelay = c.Uint16()
 	p.MinCapacity, p.MaxCapacity = c.sat(), c.sat()
-	p.MinFeePerKw, p.MaxFeePerKw = chain.FeePerKw(c.uint32()), chain.FeePerKw(c.uint32())
+	p.MinFeePerKw, p.MaxFeePerKw = chain.FeePerKw(c.Uint32()), chain.FeePerKw(c.Uint32())
 	p.MaxDustExposure = c.msat()
-	p.Grace, p.FulfillMargin = c.uint32(), c.uint32()
+	p.Grace, p.FulfillMargin = c.Uint32(), c.Uint32()
 }
 
 func (w *encoder) limits(l *Limits) {
@@ -62,7 +62,7 @@ func (w *encoder) limits(l *Limits) {
 
 func (c *cursor) limits(l *Limits) {
 	l.DustLimit, l.MaxInFlight, l.Reserve, l.HTLCMinimum = c.sat(), c.msat(), c.sat(), c.msat()
-	l.ToSelfDelay, l.MaxAcceptedHTLCs = c.uint16(), c.uint16()
+	l.ToSelfDelay, l.MaxAcceptedHTLCs = c.Uint16(), c.Uint16()
 }
 
 func (w *encoder) basePoints(b *commitment.BasePoints) {
@@ -104,20 +104,20 @@ func (w *encoder) offered(hs []htlc, next uint64) {
 
 // htlc reads the part that both directions have, and takes the body out of the index.
 func (c *cursor) htlc(index map[BodyKey]*HTLC, offered bool) htlc {
-	k := BodyKey{Offered: offered, HTLC: c.uint64()}
+	k := BodyKey{Offered: offered, HTLC: c.Uint64()}
 	h := htlc{HTLC: index[k]}
 	if h.HTLC == nil {
-		c.fail("no body of htlc %d", k.HTLC)
+		c.Fail("no body of htlc %d", k.HTLC)
 		return htlc{HTLC: new(HTLC)}
 	}
 	index[k] = nil
-	h.add, h.remove = Stage(c.uint8()), Stage(c.uint8())
+	h.add, h.remove = Stage(c.Uint8()), Stage(c.Uint8())
 	if !offered {
-		h.tooMuchDust = c.bool()
+		h.tooMuchDust = c.Bool()
 	}
 	h.outcome = c.outcome()
 	if h.add < Signed || h.add > Irrevocable || h.remove == Proposed || h.remove >= Irrevocable {
-		c.fail("htlc %d at stage %d, removal %d", h.Key.HTLC, h.add, h.remove)
+		c.Fail("htlc %d at stage %d, removal %d", h.Key.HTLC, h.add, h.remove)
 	}
 	return h
 }
@@ -126,11 +126,11 @@ func (c *cursor) htlc(index map[BodyKey]*HTLC, offered bool) htlc {
 const htlcSize = 8 + 1 + 1 + 1
 
 func (c *cursor) htlcs() []htlc {
-	n := int(c.uint16())
-	if n > 2*maxHTLCs || n*htlcSize > len(c.b) {
-		c.fail("%d htlcs in %d bytes", n, len(c.b))
+	n := int(c.Uint16())
+	if n > 2*maxHTLCs || n*htlcSize > len(c.Buf) {
+		c.Fail("%d htlcs in %d bytes", n, len(c.Buf))
 	}
-	if c.err != nil || n == 0 {
+	if c.Err != nil || n == 0 {
 		return nil
 	}
 	return make([]htlc, n)
@@ -141,13 +141,13 @@ func (c *cursor) offered(index map[BodyKey]*HTLC) []htlc {
 	for i := range hs {
 		h := c.htlc(index, true)
 		var known bool
-		c.bools(&h.resolved, &known)
+		c.Bools(&h.resolved, &known)
 		if known {
 			h.preimage = new([32]byte)
-			c.array(h.preimage[:])
+			c.Array(h.preimage[:])
 		}
 		if (h.remove == 0) != (h.outcome == nil) || known && !h.resolved {
-			c.fail("offered htlc %d: outcome does not fit its stage", h.Key.HTLC)
+			c.Fail("offered htlc %d: outcome does not fit its stage", h.Key.HTLC)
 		}
 		hs[i] = h
 	}
@@ -181,9 +181,9 @@ func (c *cursor) received(index map[BodyKey]*HTLC) []htlc {
 	hs := c.htlcs()
 	for i := range hs {
 		h := c.htlc(index, false)
-		h.resolved = c.bool()
+		h.resolved = c.Bool()
 		if h.resolved && h.add != Irrevocable || h.outcome == nil && h.remove != 0 || (h.outcome != nil || h.tooMuchDust) && h.add != Irrevocable {
-			c.fail("received htlc %d: outcome does not fit its stage", h.Key.HTLC)
+			c.Fail("received htlc %d: outcome does not fit its stage", h.Key.HTLC)
 		}
 		hs[i] = h
 	}
@@ -203,12 +203,12 @@ func (w *encoder) fees(fs []fee) {
 }
 
 func (c *cursor) fees() []fee {
-	n := int(c.uint8())
+	n := int(c.Uint8())
 	var fs []fee
-	for i := 0; i < n && c.err == nil; i++ {
-		f := fee{rate: chain.FeePerKw(c.uint32()), stage: Stage(c.uint8())}
+	for i := 0; i < n && c.Err == nil; i++ {
+		f := fee{rate: chain.FeePerKw(c.Uint32()), stage: Stage(c.Uint8())}
 		if f.stage < Signed || f.stage > Irrevocable || (i == 0) != (f.stage == Irrevocable) || i > 0 && f.stage >= fs[i-1].stage {
-			c.fail("fee rate %d at stage %d", f.rate, f.stage)
+			c.Fail("fee rate %d at stage %d", f.rate, f.stage)
 		}
 		fs = append(fs, f)
 	}
@@ -232,20 +232,20 @@ func (w *encoder) end(e *end) {
 
 // endOf also returns the row of onchain, which can only be read when the rest is known.
 func (c *cursor) endOf(e *end) (row []byte) {
-	if e.kind = endKind(c.uint8()); e.kind > endRemote {
-		c.fail("end %d", e.kind)
+	if e.kind = endKind(c.Uint8()); e.kind > endRemote {
+		c.Fail("end %d", e.kind)
 	}
-	e.reason = string(c.bytes())
-	e.late = c.bool()
+	e.reason = string(c.Bytes())
+	e.late = c.Bool()
 	switch e.kind {
 	case endMutual:
-		e.tx, e.fee, e.height = c.tx(), c.sat(), c.uint32()
+		e.tx, e.fee, e.height = c.Tx(), c.sat(), c.Uint32()
 		if e.tx == nil {
-			c.fail("no closing transaction")
+			c.Fail("no closing transaction")
 		}
 	case endLocal, endRemote:
 		e.point = c.point(false)
-		row = c.bytes()
+		row = c.Bytes()
 	}
 	return row
 }

@@ -1,12 +1,11 @@
 package onchain
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"fmt"
 
+	"lightningrod/chain/octets"
 	"lightningrod/channel/commitment"
 
 	"github.com/btcsuite/btcd/wire"
@@ -22,19 +21,19 @@ func (s *State) Encode() []byte {
 	b = append(b, encodingVersion)
 	b = be.AppendUint32(b, s.height)
 	b = be.AppendUint32(b, s.start)
-	b = appendBool(b, s.publish)
-	b = appendBool(b, s.stale)
-	if b = appendBool(b, s.spend != nil); s.spend != nil {
+	b = octets.AppendBool(b, s.publish)
+	b = octets.AppendBool(b, s.stale)
+	if b = octets.AppendBool(b, s.spend != nil); s.spend != nil {
 		b = be.AppendUint32(b, s.spend.height)
-		b = appendTx(b, s.spend.tx)
+		b = octets.AppendTx(b, s.spend.tx)
 	}
 	b = be.AppendUint32(b, uint32(len(s.spent)))
 	for i := range s.spent {
 		f := &s.spent[i]
-		b = appendOut(b, f.out)
+		b = octets.AppendOutPoint(b, f.out)
 		b = append(b, f.by[:]...)
 		b = be.AppendUint32(b, f.height)
-		b = appendBool(b, f.shown)
+		b = octets.AppendBool(b, f.shown)
 		b = be.AppendUint32(b, uint32(len(f.second)))
 		for _, sec := range f.second {
 			b = be.AppendUint32(b, sec.index)
@@ -52,7 +51,7 @@ func (s *State) Encode() []byte {
 	for _, t := range s.told {
 		b = append(b, byte(t))
 	}
-	if b = appendBool(b, s.revoked != nil); s.revoked != nil {
+	if b = octets.AppendBool(b, s.revoked != nil); s.revoked != nil {
 		b = appendRevoked(b, s.revoked)
 	}
 	return s.appendBids(b)
@@ -67,10 +66,10 @@ func (s *State) appendBids(b []byte) []byte {
 			continue
 		}
 		n++
-		b = appendOut(b, bid.out)
+		b = octets.AppendOutPoint(b, bid.out)
 		b = binary.BigEndian.AppendUint64(b, uint64(bid.fee))
-		if b = appendBool(b, bid.funded != nil); bid.funded != nil {
-			b = appendTx(b, bid.funded)
+		if b = octets.AppendBool(b, bid.funded != nil); bid.funded != nil {
+			b = octets.AppendTx(b, bid.funded)
 		}
 	}
 	binary.BigEndian.PutUint32(b[at:], n)
@@ -83,31 +82,12 @@ func appendRevoked(b []byte, r *Revoked) []byte {
 	for i := range r.HTLCs {
 		h := &r.HTLCs[i]
 		b = binary.BigEndian.AppendUint64(b, h.ID)
-		b = appendBool(b, h.Offered)
+		b = octets.AppendBool(b, h.Offered)
 		b = binary.BigEndian.AppendUint64(b, uint64(h.Amount))
 		b = append(b, h.Hash[:]...)
 		b = binary.BigEndian.AppendUint32(b, h.Expiry)
 	}
 	return b
-}
-
-func appendBool(b []byte, v bool) []byte {
-	if v {
-		return append(b, 1)
-	}
-	return append(b, 0)
-}
-
-func appendOut(b []byte, o wire.OutPoint) []byte {
-	b = append(b, o.Hash[:]...)
-	return binary.BigEndian.AppendUint32(b, o.Index)
-}
-
-func appendTx(b []byte, tx *wire.MsgTx) []byte {
-	var buf bytes.Buffer
-	_ = tx.Serialize(&buf) // a buffer does not fail
-	b = binary.BigEndian.AppendUint32(b, uint32(buf.Len()))
-	return append(b, buf.Bytes()...)
 }
 
 // Smallest encodings, so that a count is checked before anything is allocated.
@@ -131,65 +111,65 @@ func Decode(p Params, b []byte) (*State, error) {
 
 func decode(f *fixed, b []byte) (*State, error) {
 	s := &State{fixed: f}
-	c := &cursor{b: b}
+	c := &cursor{octets.Of(b)}
 	c.decode(s)
-	if err := c.end(); err != nil {
+	if err := c.End(); err != nil {
 		return nil, fmt.Errorf("on chain: %w", err)
 	}
 	return s, nil
 }
 
 func (c *cursor) decode(s *State) {
-	if v := c.uint8(); c.err == nil && v != encodingVersion {
-		c.fail("version %d, expected %d", v, encodingVersion)
+	if v := c.Uint8(); c.Err == nil && v != encodingVersion {
+		c.Fail("version %d, expected %d", v, encodingVersion)
 	}
-	s.height, s.start = c.uint32(), c.uint32()
-	s.publish, s.stale = c.bool(), c.bool()
+	s.height, s.start = c.Uint32(), c.Uint32()
+	s.publish, s.stale = c.Bool(), c.Bool()
 	if s.publish && s.stale {
-		c.fail("an old state is to be published")
+		c.Fail("an old state is to be published")
 	}
-	if c.bool() {
-		s.spend = &spend{height: c.uint32(), tx: c.tx(s.p.Funding)}
+	if c.Bool() {
+		s.spend = &spend{height: c.Uint32(), tx: c.tx(s.p.Funding)}
 		if s.spend.height == 0 {
-			c.fail("funding output spent at height 0")
+			c.Fail("funding output spent at height 0")
 		}
 	}
 	c.spent(s)
 	c.settled(s)
-	if n := c.count(1); n != len(s.p.HTLCs) {
-		c.fail("%d HTLCs, expected %d", n, len(s.p.HTLCs))
+	if n := c.Count(1); n != len(s.p.HTLCs) {
+		c.Fail("%d HTLCs, expected %d", n, len(s.p.HTLCs))
 	}
 	s.told = make([]told, len(s.p.HTLCs))
 	for i := range s.told {
-		if s.told[i] = told(c.uint8()); s.told[i] > toldFailed || s.told[i] == toldFulfilled && !s.p.HTLCs[i].Offered {
-			c.fail("%v told %d", s.p.HTLCs[i].key(), s.told[i])
+		if s.told[i] = told(c.Uint8()); s.told[i] > toldFailed || s.told[i] == toldFulfilled && !s.p.HTLCs[i].Offered {
+			c.Fail("%v told %d", s.p.HTLCs[i].key(), s.told[i])
 		}
 	}
-	if c.bool() {
+	if c.Bool() {
 		s.revoked = c.revoked()
 	}
 	c.bids(s)
-	if c.err == nil && s.spend != nil {
+	if c.Err == nil && s.spend != nil {
 		s.closing = s.identify(s.spend.tx, s.spend.height, s.revoked)
 	}
 }
 
 func (c *cursor) spent(s *State) {
-	n := c.count(spentSize)
+	n := c.Count(spentSize)
 	if n > 0 && s.spend == nil {
-		c.fail("outputs spent, but not the funding output")
+		c.Fail("outputs spent, but not the funding output")
 	}
 	for i := range n {
-		f := spent{out: c.outPoint()}
-		c.array(f.by[:])
-		f.height, f.shown = c.uint32(), c.bool()
-		for range c.count(secondSize) {
-			f.second = append(f.second, second{c.uint32(), c.sat()})
+		f := spent{out: c.OutPoint()}
+		c.Array(f.by[:])
+		f.height, f.shown = c.Uint32(), c.Bool()
+		for range c.Count(secondSize) {
+			f.second = append(f.second, second{c.Uint32(), c.sat()})
 		}
 		if f.height == 0 || i > 0 && compareOut(s.spent[i-1].out, f.out) >= 0 || s.spend != nil && f.height < s.spend.height {
-			c.fail("spent output %d out of order, or at height %d", i, f.height)
+			c.Fail("spent output %d out of order, or at height %d", i, f.height)
 		}
-		if c.err != nil {
+		if c.Err != nil {
 			return
 		}
 		s.spent = append(s.spent, f)
@@ -197,33 +177,33 @@ func (c *cursor) spent(s *State) {
 }
 
 func (c *cursor) settled(s *State) {
-	for i := range c.count(settledSize) {
-		p := settled{id: c.uint64()}
-		c.array(p.preimage[:])
-		p.since = c.uint32()
+	for i := range c.Count(settledSize) {
+		p := settled{id: c.Uint64()}
+		c.Array(p.preimage[:])
+		p.since = c.Uint32()
 		at, ok := s.index[key{false, p.id}]
 		switch {
-		case c.err != nil:
+		case c.Err != nil:
 			return
 		case i > 0 && s.settled[i-1].id >= p.id:
-			c.fail("preimage of htlc %d out of order", p.id)
+			c.Fail("preimage of htlc %d out of order", p.id)
 		case !ok || sha256.Sum256(p.preimage[:]) != s.p.HTLCs[at].Hash:
-			c.fail("preimage of htlc %d does not fit", p.id)
+			c.Fail("preimage of htlc %d does not fit", p.id)
 		}
 		s.settled = append(s.settled, p)
 	}
 }
 
 func (c *cursor) revoked() *Revoked {
-	r := &Revoked{Number: c.uint64()}
-	for range c.count(revokedSize) {
-		h := commitment.HTLC{ID: c.uint64(), Offered: c.bool(), Amount: lnwire.MilliSatoshi(c.uint64())}
-		c.array(h.Hash[:])
-		h.Expiry = c.uint32()
+	r := &Revoked{Number: c.Uint64()}
+	for range c.Count(revokedSize) {
+		h := commitment.HTLC{ID: c.Uint64(), Offered: c.Bool(), Amount: lnwire.MilliSatoshi(c.Uint64())}
+		c.Array(h.Hash[:])
+		h.Expiry = c.Uint32()
 		r.HTLCs = append(r.HTLCs, h)
 	}
 	if err := checkRevoked(r.HTLCs); err != nil {
-		c.fail("%v", err)
+		c.Fail("%v", err)
 	}
 	return r
 }
@@ -242,136 +222,49 @@ func checkRevoked(hs []commitment.HTLC) error {
 }
 
 func (c *cursor) bids(s *State) {
-	for i := range c.count(bidSize) {
-		b := bid{out: c.outPoint(), fee: c.sat()}
-		if c.bool() {
+	for i := range c.Count(bidSize) {
+		b := bid{out: c.OutPoint(), fee: c.sat()}
+		if c.Bool() {
 			b.funded = c.tx(b.out)
 		}
 		if b.fee == 0 || i > 0 && compareOut(s.bids[i-1].out, b.out) >= 0 {
-			c.fail("bid %d out of order, or of nothing", i)
+			c.Fail("bid %d out of order, or of nothing", i)
 		}
-		if c.err != nil {
+		if c.Err != nil {
 			return
 		}
 		s.bids = append(s.bids, b)
 	}
 }
 
-var errShort = errors.New("too short")
-
-// cursor reads an encoding. After an error it only gives zeros, so that a decoder can check once at the end.
-type cursor struct {
-	b   []byte
-	err error
-}
-
-func (c *cursor) take(n int) []byte {
-	if c.err == nil && n > len(c.b) {
-		c.err = errShort
-	}
-	if c.err != nil {
-		return nil
-	}
-	out := c.b[:n]
-	c.b = c.b[n:]
-	return out
-}
-
-func (c *cursor) array(into []byte) { copy(into, c.take(len(into))) }
-
-func (c *cursor) uint8() (v uint8) {
-	if b := c.take(1); b != nil {
-		v = b[0]
-	}
-	return v
-}
-
-func (c *cursor) uint32() (v uint32) {
-	if b := c.take(4); b != nil {
-		v = binary.BigEndian.Uint32(b)
-	}
-	return v
-}
-
-func (c *cursor) uint64() (v uint64) {
-	if b := c.take(8); b != nil {
-		v = binary.BigEndian.Uint64(b)
-	}
-	return v
-}
+// cursor reads an encoding of this package.
+type cursor struct{ octets.Reader }
 
 func (c *cursor) sat() int64 {
-	v := c.uint64()
+	v := c.Uint64()
 	if v > maxMoney {
-		c.fail("amount %d sat is more than there is", v)
+		c.Fail("amount %d sat is more than there is", v)
 		return 0
 	}
 	return int64(v)
 }
 
-func (c *cursor) bool() bool {
-	v := c.uint8()
-	if v > 1 {
-		c.fail("%d is not a bool", v)
-	}
-	return v == 1
-}
-
-// count reads the count of things that take at least size bytes each.
-func (c *cursor) count(size int) int {
-	n := c.uint32()
-	if c.err == nil && uint64(n)*uint64(size) > uint64(len(c.b)) {
-		c.err = errShort
-	}
-	if c.err != nil {
-		return 0
-	}
-	return int(n)
-}
-
-func (c *cursor) outPoint() (o wire.OutPoint) {
-	c.array(o.Hash[:])
-	o.Index = c.uint32()
-	return o
-}
-
 // tx reads a transaction that spends out.
 func (c *cursor) tx(out wire.OutPoint) *wire.MsgTx {
-	raw := c.take(c.count(1))
-	tx := new(wire.MsgTx)
-	if c.err != nil {
-		return tx
-	}
-	r := bytes.NewReader(raw)
-	if err := tx.Deserialize(r); err != nil || r.Len() != 0 {
-		c.fail("transaction does not parse")
-		return tx
-	}
-	var again bytes.Buffer
-	if _ = tx.Serialize(&again); !bytes.Equal(again.Bytes(), raw) {
-		c.fail("transaction is not canonical")
-	}
-	if !spends(tx, out) {
-		c.fail("transaction does not spend %v", out)
+	tx := c.Tx()
+	switch {
+	case c.Err != nil:
+		return new(wire.MsgTx)
+	case tx == nil:
+		c.Fail("no transaction")
+		return new(wire.MsgTx)
+	case !spends(tx, out):
+		c.Fail("transaction does not spend %v", out)
 	}
 	for i, o := range tx.TxOut {
 		if o.Value < 0 || o.Value > maxMoney {
-			c.fail("output %d of %d sat", i, o.Value)
+			c.Fail("output %d of %d sat", i, o.Value)
 		}
 	}
 	return tx
-}
-
-func (c *cursor) fail(format string, args ...any) {
-	if c.err == nil {
-		c.err = fmt.Errorf(format, args...)
-	}
-}
-
-// end is the error, one if something is left over.
-func (c *cursor) end() error {
-	if c.err == nil && len(c.b) != 0 {
-		c.fail("%d bytes left over", len(c.b))
-	}
-	return c.err
 }
