@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"slices"
 
+	"lightningrod/chain/octets"
+
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
 )
 
@@ -48,14 +50,14 @@ func (m Init) encode() []byte {
 	b = append(b, m.Features...)
 	if len(m.Chains) > 0 {
 		b = append(b, tlvNetworks)
-		b = appendBigSize(b, uint64(len(m.Chains)*chainhash.HashSize))
+		b = octets.AppendBigSize(b, uint64(len(m.Chains)*chainhash.HashSize))
 		for _, c := range m.Chains {
 			b = append(b, c[:]...)
 		}
 	}
 	if len(m.RemoteAddr) > 0 {
 		b = append(b, tlvRemoteAddr)
-		b = appendBigSize(b, uint64(len(m.RemoteAddr)))
+		b = octets.AppendBigSize(b, uint64(len(m.RemoteAddr)))
 		b = append(b, m.RemoteAddr...)
 	}
 	return b
@@ -64,16 +66,16 @@ func (m Init) encode() []byte {
 // decodeInit reads an init message, type and payload. Feature vectors stay bytes: as a set of bits a hostile one of 64 kB
 // would need a thousand times as much.
 func decodeInit(msg []byte) (Init, error) {
-	c := cursor{b: msg}
-	if t := c.uint16(); c.err != nil {
-		return Init{}, fmt.Errorf("init: %w", c.err)
+	c := octets.Of(msg)
+	if t := c.Uint16(); c.Err != nil {
+		return Init{}, fmt.Errorf("init: %w", c.Err)
 	} else if t != typeInit {
 		return Init{}, fmt.Errorf("message of type %d before init", t)
 	}
-	low := c.bytes(uint64(c.uint16()))
-	high := c.bytes(uint64(c.uint16()))
-	if c.err != nil {
-		return Init{}, fmt.Errorf("init: features: %w", c.err)
+	low := c.Take(uint64(c.Uint16()))
+	high := c.Take(uint64(c.Uint16()))
+	if c.Err != nil {
+		return Init{}, fmt.Errorf("init: features: %w", c.Err)
 	}
 	m := Init{Features: combine(low, high)}
 	if err := m.decodeTLVs(&c); err != nil {
@@ -82,13 +84,13 @@ func decodeInit(msg []byte) (Init, error) {
 	return m, nil
 }
 
-func (m *Init) decodeTLVs(c *cursor) error {
-	for first, last := true, uint64(0); len(c.b) > 0; first = false {
-		t := c.bigSize()
-		value := c.bytes(c.bigSize())
+func (m *Init) decodeTLVs(c *octets.Reader) error {
+	for first, last := true, uint64(0); len(c.Buf) > 0; first = false {
+		t := c.BigSize()
+		value := c.Take(c.BigSize())
 		switch {
-		case c.err != nil:
-			return fmt.Errorf("TLV stream: %w", c.err)
+		case c.Err != nil:
+			return fmt.Errorf("TLV stream: %w", c.Err)
 		case !first && t <= last:
 			return fmt.Errorf("TLV stream: type %d after type %d", t, last)
 		case t == tlvNetworks:
@@ -152,66 +154,3 @@ func describeAddr(a net.Addr) []byte {
 }
 
 var sharedAddresses = netip.MustParsePrefix("100.64.0.0/10") // RFC 6598
-
-// cursor reads fields off the front of a message. After an error it reads zeros and stays at the error.
-type cursor struct {
-	b   []byte
-	err error
-}
-
-func (c *cursor) bytes(n uint64) []byte {
-	if c.err == nil && n > uint64(len(c.b)) {
-		c.err = fmt.Errorf("%d bytes wanted, %d left", n, len(c.b))
-	}
-	if c.err != nil {
-		c.b = nil
-		return nil
-	}
-	v := c.b[:n:n]
-	c.b = c.b[n:]
-	return v
-}
-
-func (c *cursor) uint16() uint16 {
-	v := c.bytes(2)
-	if v == nil {
-		return 0
-	}
-	return binary.BigEndian.Uint16(v)
-}
-
-// bigSize reads the variable-length integer of BOLT 1 and refuses one that is longer than need be.
-func (c *cursor) bigSize() uint64 {
-	first := c.bytes(1)
-	if first == nil {
-		return 0
-	}
-	if first[0] < 0xfd {
-		return uint64(first[0])
-	}
-	size := 2 << (first[0] - 0xfd)
-	var v, least uint64
-	for _, b := range c.bytes(uint64(size)) {
-		v = v<<8 | uint64(b)
-	}
-	if least = 0xfd; size > 2 {
-		least = 1 << (size * 4)
-	}
-	if c.err == nil && v < least {
-		c.err = fmt.Errorf("bigsize %d in %d bytes is not minimal", v, size+1)
-		c.b = nil
-	}
-	return v
-}
-
-func appendBigSize(b []byte, v uint64) []byte {
-	switch {
-	case v < 0xfd:
-		return append(b, byte(v))
-	case v <= 0xffff:
-		return binary.BigEndian.AppendUint16(append(b, 0xfd), uint16(v))
-	case v <= 0xffffffff:
-		return binary.BigEndian.AppendUint32(append(b, 0xfe), uint32(v))
-	}
-	return binary.BigEndian.AppendUint64(append(b, 0xff), v)
-}

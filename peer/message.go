@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"lightningrod/chain/octets"
+
 	"github.com/lightningnetwork/lnd/lnwire"
 )
 
@@ -125,21 +127,21 @@ const maxPong = 65531
 
 // readPing gives the number of bytes that the pong must have. ok is false when there must be no pong.
 func readPing(payload []byte) (size uint16, ok bool, err error) {
-	c := cursor{b: payload}
-	size = c.uint16()
-	c.bytes(uint64(c.uint16()))
-	if c.err != nil {
-		return 0, false, fmt.Errorf("ping: %w", c.err)
+	c := octets.Of(payload)
+	size = c.Uint16()
+	c.Take(uint64(c.Uint16()))
+	if c.Err != nil {
+		return 0, false, fmt.Errorf("ping: %w", c.Err)
 	}
 	return size, size <= maxPong, nil
 }
 
 // readPong checks the form of a pong. Which ping it answers does not matter: whatever a peer sends shows it alive.
 func readPong(payload []byte) error {
-	c := cursor{b: payload}
-	c.bytes(uint64(c.uint16()))
-	if c.err != nil {
-		return fmt.Errorf("pong: %w", c.err)
+	c := octets.Of(payload)
+	c.Take(uint64(c.Uint16()))
+	if c.Err != nil {
+		return fmt.Errorf("pong: %w", c.Err)
 	}
 	return nil
 }

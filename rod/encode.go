@@ -2,108 +2,35 @@ package rod
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
+
+	"lightningrod/chain/octets"
 )
 
 // rowVersion is the first byte of every row's value.
 const rowVersion = 1
 
-// cursor reads a row. After the first error every read gives zero.
-type cursor struct {
-	b   []byte
-	err error
-}
+// cursor reads a row.
+type cursor struct{ octets.Reader }
 
-func (c *cursor) bytes(n int) []byte {
-	if c.err != nil || n > len(c.b) {
-		if c.err == nil {
-			c.err = fmt.Errorf("row: %d bytes wanted, %d left", n, len(c.b))
-		}
-		return nil
-	}
-	b := c.b[:n:n]
-	c.b = c.b[n:]
-	return b
-}
-
-func (c *cursor) uint(size int) uint64 { return readUint(c.bytes(size)) }
-
-func (c *cursor) version() {
-	if v := c.uint(1); c.err == nil && v != rowVersion {
-		c.err = fmt.Errorf("row: version %d is not %d", v, rowVersion)
-	}
-}
-
-func (c *cursor) bool() bool {
-	v := c.uint(1)
-	if v > 1 && c.err == nil {
-		c.err = fmt.Errorf("row: bool is %d", v)
-	}
-	return v == 1
-}
-
-// enum reads a byte that must be at most last.
-func (c *cursor) enum(last uint8) uint8 {
-	v := uint8(c.uint(1))
-	if v > last && c.err == nil {
-		c.err = fmt.Errorf("row: %d above maximum %d", v, last)
-	}
-	return v
-}
-
-func (c *cursor) hash() (h [32]byte) {
-	copy(h[:], c.bytes(32))
-	return h
-}
+func (c *cursor) version() { c.Version(rowVersion) }
 
 func (c *cursor) node() (n NodeID) {
-	copy(n[:], c.bytes(33))
+	c.Array(n[:])
 	return n
-}
-
-// var reads bytes behind their 32-bit length. Nothing is allocated before the length is checked; no bytes are nil.
-func (c *cursor) variable() []byte {
-	n := c.uint(4)
-	if n > uint64(len(c.b)) {
-		n = uint64(len(c.b)) + 1
-	}
-	b := c.bytes(int(n))
-	if len(b) == 0 {
-		return nil
-	}
-	return append([]byte(nil), b...)
 }
 
 // hashes reads 1 to maxHashes hashes behind their count.
 func (c *cursor) hashes() [][32]byte {
-	n := int(c.uint(1))
-	if c.err == nil && (n < 1 || n > maxHashes) {
-		c.err = fmt.Errorf("row: %d hashes, maximum %d", n, maxHashes)
+	n := int(c.Uint8())
+	if n < 1 || n > maxHashes {
+		c.Fail("%d hashes, maximum %d", n, maxHashes)
 	}
 	var out [][32]byte
-	for ; n > 0 && c.err == nil; n-- {
-		out = append(out, c.hash())
+	for ; n > 0 && c.Err == nil; n-- {
+		out = append(out, c.Hash())
 	}
 	return out
-}
-
-func (c *cursor) end() error {
-	if c.err == nil && len(c.b) > 0 {
-		c.err = fmt.Errorf("row: %d bytes too many", len(c.b))
-	}
-	return c.err
-}
-
-func appendBool(b []byte, v bool) []byte {
-	if v {
-		return append(b, 1)
-	}
-	return append(b, 0)
-}
-
-func appendVariable(b, v []byte) []byte {
-	return append(binary.BigEndian.AppendUint32(b, uint32(len(v))), v...)
 }
 
 func appendHashes(b []byte, hs [][32]byte) []byte {
@@ -141,37 +68,37 @@ func (r *request) encode() []byte {
 	b = append(b, r.content[:]...)
 	b = appendHashes(b, r.hashes)
 	b = binary.BigEndian.AppendUint64(b, r.total)
-	b = appendBool(b, r.asked)
+	b = octets.AppendBool(b, r.asked)
 	b = binary.BigEndian.AppendUint32(b, r.deadline)
 	b = binary.BigEndian.AppendUint64(b, uint64(r.armedUntil))
 	b = binary.BigEndian.AppendUint64(b, uint64(r.unblocked))
-	b = appendBool(b, r.joined)
-	b = appendBool(b, r.settled)
-	b = appendBool(b, r.over)
-	return appendVariable(b, r.replyPath)
+	b = octets.AppendBool(b, r.joined)
+	b = octets.AppendBool(b, r.settled)
+	b = octets.AppendBool(b, r.over)
+	return octets.AppendBytes(b, r.replyPath)
 }
 
 func decodeRequest(key requestKey, b []byte) (*request, error) {
-	c := &cursor{b: b}
+	c := &cursor{octets.Of(b)}
 	c.version()
 	r := &request{requestKey: key}
-	r.state = State(c.enum(uint8(Expired)))
-	r.told = StatusState(c.enum(uint8(StatusCancelled)))
-	r.content = c.hash()
+	r.state = State(c.Enum("state", uint8(Expired)))
+	r.told = StatusState(c.Enum("status", uint8(StatusCancelled)))
+	r.content = c.Hash()
 	r.hashes = c.hashes()
-	r.total = c.uint(8)
-	r.asked = c.bool()
-	r.deadline = uint32(c.uint(4))
-	r.armedUntil = int64(c.uint(8))
-	r.unblocked = int64(c.uint(8))
-	r.joined = c.bool()
-	r.settled = c.bool()
-	r.over = c.bool()
-	r.replyPath = c.variable()
-	if len(r.replyPath) > maxReplyPathSize && c.err == nil {
-		c.err = errors.New("row: reply path too long")
+	r.total = c.Uint64()
+	r.asked = c.Bool()
+	r.deadline = c.Uint32()
+	r.armedUntil = int64(c.Uint64())
+	r.unblocked = int64(c.Uint64())
+	r.joined = c.Bool()
+	r.settled = c.Bool()
+	r.over = c.Bool()
+	r.replyPath = c.Bytes()
+	if len(r.replyPath) > maxReplyPathSize {
+		c.Fail("reply_path of %d bytes above maximum %d", len(r.replyPath), maxReplyPathSize)
 	}
-	return r, c.end()
+	return r, c.End()
 }
 
 func (m *member) encode() []byte {
@@ -183,19 +110,19 @@ func (m *member) encode() []byte {
 	b = binary.BigEndian.AppendUint32(b, m.expiry)
 	b = binary.BigEndian.AppendUint32(b, m.deadline)
 	b = append(b, byte(m.stage))
-	return appendBool(b, m.void)
+	return octets.AppendBool(b, m.void)
 }
 
 func decodeMember(key HTLCKey, b []byte) (*member, error) {
-	c := &cursor{b: b}
+	c := &cursor{octets.Of(b)}
 	c.version()
 	m := &member{key: key}
-	m.peer, m.pid, m.hash = c.node(), c.hash(), c.hash()
-	m.amount = c.uint(8)
-	m.expiry, m.deadline = uint32(c.uint(4)), uint32(c.uint(4))
-	m.stage = memberStage(c.enum(uint8(memberFulfilled)))
-	m.void = c.bool()
-	return m, c.end()
+	m.peer, m.pid, m.hash = c.node(), c.Hash(), c.Hash()
+	m.amount = c.Uint64()
+	m.expiry, m.deadline = c.Uint32(), c.Uint32()
+	m.stage = memberStage(c.Enum("stage", uint8(memberFulfilled)))
+	m.void = c.Bool()
+	return m, c.End()
 }
 
 func encodeTombstone(until int64) []byte {
@@ -203,8 +130,8 @@ func encodeTombstone(until int64) []byte {
 }
 
 func decodeTombstone(b []byte) (int64, error) {
-	c := &cursor{b: b}
+	c := &cursor{octets.Of(b)}
 	c.version()
-	until := int64(c.uint(8))
-	return until, c.end()
+	until := int64(c.Uint64())
+	return until, c.End()
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"lightningrod/chain/octets"
 )
 
 // MailboxConfig bounds what is kept for clients that are away.
@@ -156,13 +158,13 @@ func letterKey(client NodeID, seq uint64) []byte {
 func (l Letter) encode() []byte {
 	b := append([]byte{rowVersion}, l.From[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(l.Arrived))
-	b = appendBool(b, l.Quiet)
-	return appendVariable(b, l.Message)
+	b = octets.AppendBool(b, l.Quiet)
+	return octets.AppendBytes(b, l.Message)
 }
 
 func decodeLetter(b []byte) (Letter, error) {
-	c := &cursor{b: b}
+	c := &cursor{octets.Of(b)}
 	c.version()
-	l := Letter{From: c.node(), Arrived: int64(c.uint(8)), Quiet: c.bool(), Message: c.variable()}
-	return l, c.end()
+	l := Letter{From: c.node(), Arrived: int64(c.Uint64()), Quiet: c.Bool(), Message: c.Bytes()}
+	return l, c.End()
 }

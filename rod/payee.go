@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"lightningrod/chain/octets"
 )
 
 // Invoice is what the payee knows of one hash of a rod_notice.
@@ -207,16 +209,16 @@ func (p *Payee) LSPAddress(lsp NodeID) []byte {
 
 func (n *notice) encode() []byte {
 	b := binary.BigEndian.AppendUint64([]byte{rowVersion}, uint64(n.since))
-	b = appendVariable(b, n.replyPath)
-	return appendVariable(b, n.Notice.Encode())
+	b = octets.AppendBytes(b, n.replyPath)
+	return octets.AppendBytes(b, n.Notice.Encode())
 }
 
 func decodeNoticeRow(b []byte) (*notice, error) {
-	c := &cursor{b: b}
+	c := &cursor{octets.Of(b)}
 	c.version()
-	n := &notice{since: int64(c.uint(8)), replyPath: c.variable()}
-	payload := c.variable()
-	if err := c.end(); err != nil {
+	n := &notice{since: int64(c.Uint64()), replyPath: c.Bytes()}
+	payload := c.Bytes()
+	if err := c.End(); err != nil {
 		return nil, err
 	}
 	var err error

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"lightningrod/chain/octets"
 )
 
 // Message is an onion message that Payer or Payee wants sent, and how. It carries pids: never log one.
@@ -469,7 +471,7 @@ func (y *payment) encode() []byte {
 	b := []byte{rowVersion, byte(y.state), byte(y.Mode)}
 	b = append(b, bytes.Join([][]byte{y.Pid[:], y.PathID[:], y.ReadyPathID[:], y.LSP[:], y.Self[:]}, nil)...)
 	for _, v := range []bool{y.ByHTLC, y.cancelled, y.answered} {
-		b = appendBool(b, v)
+		b = octets.AppendBool(b, v)
 	}
 	b = appendHashes(b, y.Hashes)
 	for _, v := range []uint64{y.AmountMsat, y.TotalMsat, uint64(y.Patience), uint64(y.started), uint64(y.until)} {
@@ -480,25 +482,25 @@ func (y *payment) encode() []byte {
 	}
 	b = binary.BigEndian.AppendUint16(b, y.delta)
 	for _, v := range [][]byte{y.Hold, y.Cancel, y.Dest, y.LSPAddress} {
-		b = appendVariable(b, v)
+		b = octets.AppendBytes(b, v)
 	}
 	return b
 }
 
 func decodePayment(b []byte) (*payment, error) {
-	c := &cursor{b: b}
+	c := &cursor{octets.Of(b)}
 	c.version()
-	y := &payment{state: payState(c.enum(uint8(payHolding)))}
-	y.Mode = UnblockMode(c.enum(uint8(UnblockByPayer | UnblockByPayee)))
-	y.Pid, y.PathID, y.ReadyPathID, y.LSP, y.Self = c.hash(), c.hash(), c.hash(), c.node(), c.node()
-	y.ByHTLC, y.cancelled, y.answered = c.bool(), c.bool(), c.bool()
+	y := &payment{state: payState(c.Enum("state", uint8(payHolding)))}
+	y.Mode = UnblockMode(c.Enum("mode", uint8(UnblockByPayer|UnblockByPayee)))
+	y.Pid, y.PathID, y.ReadyPathID, y.LSP, y.Self = c.Hash(), c.Hash(), c.Hash(), c.node(), c.node()
+	y.ByHTLC, y.cancelled, y.answered = c.Bool(), c.Bool(), c.Bool()
 	y.Hashes = c.hashes()
-	y.AmountMsat, y.TotalMsat = c.uint(8), c.uint(8)
-	y.Patience, y.started, y.until = int64(c.uint(8)), int64(c.uint(8)), int64(c.uint(8))
-	y.Start.Deadline, y.deadline, y.expiry = uint32(c.uint(4)), uint32(c.uint(4)), uint32(c.uint(4))
-	y.delta = uint16(c.uint(2))
-	y.Hold, y.Cancel, y.Dest, y.LSPAddress = c.variable(), c.variable(), c.variable(), c.variable()
-	if err := c.end(); err != nil {
+	y.AmountMsat, y.TotalMsat = c.Uint64(), c.Uint64()
+	y.Patience, y.started, y.until = int64(c.Uint64()), int64(c.Uint64()), int64(c.Uint64())
+	y.Start.Deadline, y.deadline, y.expiry = c.Uint32(), c.Uint32(), c.Uint32()
+	y.delta = c.Uint16()
+	y.Hold, y.Cancel, y.Dest, y.LSPAddress = c.Bytes(), c.Bytes(), c.Bytes(), c.Bytes()
+	if err := c.End(); err != nil {
 		return nil, err
 	}
 	return y, y.check()
