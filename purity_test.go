@@ -10,7 +10,7 @@ import (
 // The packages below the line think in values. What they import through lnwire and btcd cannot be helped; their own
 // import lines, and those of every package of ours that they reach, name nothing that does I/O or asks the world.
 func TestPurity(t *testing.T) {
-	pure := []string{"chain", "chain/wallet", "channel", "channel/commitment", "channel/onchain", "onion", "rod", "rod/lsps", "node/forward"}
+	pure := []string{"chain", "chain/octets", "chain/wallet", "channel", "channel/commitment", "channel/onchain", "onion", "rod", "rod/lsps", "node/forward"}
 	forbidden := []string{"net", "net/http", "os", "io/fs", "database/sql", "context", "sync", "time", "math/rand", "math/rand/v2", "crypto/rand", "log", "log/slog"}
 	args := []string{"list", "-deps", "-f", "{{.ImportPath}}:{{join .Imports \",\"}}"}
 	for _, p := range pure {
