@@ -31,6 +31,9 @@ type Config struct {
 	Access
 	// Params is the network that bitcoind must be on; its genesis block is compared.
 	Params *chaincfg.Params
+	// ZMQ are the addresses at which bitcoind publishes (its -zmqpubhashblock, -zmqpubrawblock, -zmqpubrawtx, -zmqpubhashtx or -zmqpubsequence), such as
+	// tcp://127.0.0.1:28332. A message makes the Backend look at once; without, or when they are lost, it looks when Poll says.
+	ZMQ []string
 	// Poll is the time between two looks at the tip. Zero: a second, on regtest 50 ms.
 	Poll time.Duration
 	// MaxTipAge is how old the newest block may be before Stale says so. Zero: 90 minutes, which a healthy network exceeds about once
@@ -48,6 +51,11 @@ type Config struct {
 func (c *Config) defaults() error {
 	if c.Params == nil {
 		return errors.New("params: no network given")
+	}
+	for _, a := range c.ZMQ {
+		if _, _, err := zmqAddress(a); err != nil {
+			return err
+		}
 	}
 	regtest := c.Params.Name == chaincfg.RegressionNetParams.Name
 	if c.Poll <= 0 {
@@ -86,6 +94,7 @@ type Backend struct {
 	pool  pool
 	shelf shelf
 	known spends
+	soon  soon
 
 	mu      sync.Mutex
 	closed  bool
@@ -121,6 +130,11 @@ func New(ctx context.Context, cfg Config) (*Backend, error) {
 		return nil, fmt.Errorf("bitcoind at %s: %w", cfg.Addr, err)
 	}
 	b.start(b.follow)
+	for i, a := range cfg.ZMQ {
+		if !slices.Contains(cfg.ZMQ[:i], a) {
+			b.start(func() { b.listen(a) })
+		}
+	}
 	return b, nil
 }
 

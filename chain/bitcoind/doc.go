@@ -4,6 +4,7 @@
 // One goroutine polls and keeps the tip, the hashes of the newest blocks, the mempool and the fee estimates in memory:
 //
 //	bitcoind <-- getblockchaininfo, getrawmempool ... -- poller (one) --> view, pool, rates (each replaced whole) --> subscribers
+//	bitcoind --- ZMQ, if configured ----------------------> the poller looks at once
 //	bitcoind <-- getblock ------------------------------ Block callers, and up to 4 fetches ahead of them
 //	bitcoind <-- sendrawtransaction, gettxout ... ------ Publish, Unspent callers
 //
