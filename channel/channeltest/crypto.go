@@ -141,15 +141,22 @@ func (t *Toy) pub(j commitment.SignJob) commitment.PubKey {
 		commitment.KeyFunding: b.Funding, commitment.KeyPayment: b.Payment,
 		commitment.KeyDelayedPayment: b.DelayedPayment, commitment.KeyHTLC: b.HTLC, commitment.KeyRevocation: b.Revocation,
 	}[j.Key]
+	if j.Key == commitment.KeyRevocation {
+		return t.derived(base, t.PointOf(j.Secret), commitment.DeriveRevocationPubKey)
+	}
 	if j.Point == (commitment.PubKey{}) {
 		return base
 	}
+	return t.derived(base, j.Point, commitment.DerivePubKey)
+}
+
+func (t *Toy) derived(base, point commitment.PubKey, derive func(base, point commitment.PubKey) (commitment.PubKey, error)) commitment.PubKey {
 	t.memo.mu.Lock()
 	defer t.memo.mu.Unlock()
-	m := memoPub{base, j.Point}
+	m := memoPub{base, point}
 	p, ok := t.memo.pubs[m]
 	if !ok {
-		p, _ = commitment.DerivePubKey(base, j.Point)
+		p, _ = derive(base, point)
 		t.memo.pubs[m] = p
 	}
 	return p
