@@ -24,6 +24,15 @@ const (
 	SeedRestored
 )
 
+// CaughtUp says how many blocks the wallet has seen, and how many the chain has. They meet when Start has returned.
+func (n *Node) CaughtUp() (at, of uint32) {
+	n.walletMu.Lock()
+	defer n.walletMu.Unlock()
+	at, _ = n.wallet.Tip()
+	of, _ = n.backend.Tip()
+	return at, of
+}
+
 // begin is the start of a node without rows: where its wallet looks from, and which channel numbers are free.
 func (n *Node) begin() error {
 	if n.cfg.Origin == SeedGiven {

@@ -127,15 +127,20 @@ func New(cfg Config) (*Node, error) {
 	return n, nil
 }
 
-// Start catches up with the chain, and then opens the node to the network.
+// Start catches up with the chain, and then opens the node to the network. It gives up when ctx ends before that; afterwards ctx no longer counts.
 func (n *Node) Start(ctx context.Context) error {
+	begin := ctx
 	ctx, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	n.committed.Go(n.committer)
 	for range runtime.GOMAXPROCS(0) {
 		n.loops.Go(n.engine.worker)
 	}
 	// The blocks that were missed come first: nothing is decided on an old height.
-	if err := n.chainDesk.step(ctx); err != nil {
+	err := n.chainDesk.step(begin)
+	if err == nil {
+		err = begin.Err()
+	}
+	if err != nil {
 		n.Stop()
 		return fmt.Errorf("chain: %w", err)
 	}

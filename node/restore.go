@@ -21,10 +21,11 @@ func (n *Node) Backup(path string) error { return n.store.Backup(path) }
 // node may be running on it. Every channel that was in use is told that its state is old (channel.State.Late): nothing of it is ever
 // published, its peer is asked to close it, and what the peer's commitment pays us is swept. Restore says how many these are.
 //
-// What was in place of the database is kept beside it, with the time in its name. A crash leaves either the old or the new.
+// What was in place of the database is kept beside it, with the time in its name. A crash leaves the old, the new, or the old set aside and
+// nothing in its place. Of cfg, Dir, Lineage, Seed, Params and Rand are used.
 func Restore(cfg Config, from string) (late int, err error) {
-	if err := cfg.defaults(); err != nil {
-		return 0, fmt.Errorf("config: %w", err)
+	if cfg.Rand == nil {
+		cfg.Rand = cryptoRand
 	}
 	keys, err := newKeyring(cfg.Seed, cfg.Params)
 	if err != nil {
@@ -60,7 +61,7 @@ func Restore(cfg Config, from string) (late int, err error) {
 	if err := s.Close(); err != nil { // its log is in the file now
 		return 0, err
 	}
-	if err := putInPlace(partial, to, cfg.Now()); err != nil {
+	if err := putInPlace(partial, to); err != nil {
 		return 0, err
 	}
 	return late, rewriteLineage(cfg.lineageFile(), id)
@@ -163,8 +164,8 @@ func removeDatabase(path string) {
 
 // putInPlace moves what is in the place of a database aside, log and all, and the new one there. The log goes last of the old and before the
 // new comes: SQLite would take it for the new one's.
-func putInPlace(partial, to string, now time.Time) error {
-	aside := fmt.Sprintf("%s.old-%d", to, now.Unix())
+func putInPlace(partial, to string) error {
+	aside := fmt.Sprintf("%s.old-%d", to, time.Now().Unix())
 	for _, suffix := range []string{"", "-wal"} {
 		if err := os.Rename(to+suffix, aside+suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err

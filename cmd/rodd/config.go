@@ -31,6 +31,9 @@ type config struct {
 	Alias   string `default:"rod" help:"Name told to others, at most 32 bytes."`
 	LSP     bool   `default:"true" negatable:"" help:"Hold HTLCs, keep messages and wake clients for others."`
 
+	BackupDir   string `placeholder:"DIR" help:"Where backups are written. Default: backups in the network's folder."`
+	LineageFile string `placeholder:"PATH" help:"File by which an old copy of the database is told; best where no copy of the data folder takes it along. Default: node.lineage in the network's folder."`
+
 	Listen struct {
 		P2P      []string `name:"p2p" default:"127.0.0.1:9735" placeholder:"HOST:PORT" help:"Where other nodes connect; empty: nowhere."`
 		Announce []string `placeholder:"HOST:PORT" help:"Addresses told to others. Default: those of p2p."`
@@ -87,8 +90,9 @@ type commandLine struct {
 	config
 
 	Run     struct{}   `cmd:"" default:"1" help:"Run the node (the default)."`
-	Init    struct{}   `cmd:"" help:"Make a seed, show its 24 words once, and end."`
-	Restore restoreCmd `cmd:"" help:"Make the seed file from 24 words."`
+	Init    initCmd    `cmd:"" help:"Make a seed, show its 24 words once, and end."`
+	Backup  struct{}   `cmd:"" help:"Write a consistent copy of the database, whether the node runs or not, and say where it is."`
+	Restore restoreCmd `cmd:"" help:"Make a backup, or an old copy, of the database fit to run on: its channels are given up, their peers close them."`
 	Config  struct {
 		Check struct{} `cmd:"" help:"Say whether the configuration is good, and end."`
 		Print struct{} `cmd:"" help:"Print the configuration as it counts, as TOML without passwords, and end."`
@@ -96,8 +100,24 @@ type commandLine struct {
 	Version struct{} `cmd:"" help:"Print the version."`
 }
 
-type restoreCmd struct {
+type initCmd struct {
+	Restore   bool   `help:"Take the seed's 24 words instead of making a seed."`
 	WordsFile string `placeholder:"PATH" help:"File with the words. Default: they are asked for, or read from the standard input."`
+	Birthday  uint32 `placeholder:"HEIGHT" help:"A block height before the seed was first used, so that the search for its coins is short. Default: from the first block."`
+}
+
+func (c *initCmd) run(k *seedKeeper) error {
+	switch {
+	case c.Restore:
+		return k.restore(c.WordsFile, c.Birthday)
+	case c.WordsFile != "" || c.Birthday != 0:
+		return exitError{exitConfig, errors.New("words-file and birthday: only with --restore")}
+	}
+	return k.create(true)
+}
+
+type restoreCmd struct {
+	Backup string `arg:"" optional:"" help:"The backup. Default: the node.db that is there."`
 }
 
 // parse reads flags, environment and file. Helped says that the user asked for help and got it.
@@ -268,13 +288,19 @@ func (c *config) settle() (err error) {
 	if c.DataDir, err = filepath.Abs(c.DataDir); err != nil {
 		return err
 	}
-	for _, path := range []*string{&c.Listen.API, &c.Bitcoind.Cookie, &c.Bitcoind.PasswordFile, &c.Seed.PasswordFile} {
+	for _, path := range []*string{&c.Listen.API, &c.BackupDir, &c.LineageFile, &c.Bitcoind.Cookie, &c.Bitcoind.PasswordFile, &c.Seed.PasswordFile} {
 		if *path, err = expand(*path); err != nil {
 			return err
 		}
 	}
 	if c.Listen.API == "" {
 		c.Listen.API = filepath.Join(c.dir(), "api.sock")
+	}
+	if c.BackupDir == "" {
+		c.BackupDir = filepath.Join(c.dir(), "backups")
+	}
+	if c.LineageFile == "" {
+		c.LineageFile = filepath.Join(c.dir(), "node.lineage")
 	}
 	c.Listen.P2P = slices.DeleteFunc(c.Listen.P2P, func(a string) bool { return a == "" })
 	if c.Chain.Backend == "bitcoind" {
@@ -363,7 +389,7 @@ func (c *config) params() *chaincfg.Params {
 // node is the node's own configuration, but for seed, chain and log.
 func (c *config) node() node.Config {
 	return node.Config{
-		Dir: c.dir(), Params: c.params(), Alias: c.Alias, LSP: c.LSP, Listen: c.Listen.P2P, Announce: c.Listen.Announce,
+		Dir: c.dir(), Lineage: c.LineageFile, Params: c.params(), Alias: c.Alias, LSP: c.LSP, Listen: c.Listen.P2P, Announce: c.Listen.Announce,
 		LocalHooks: c.Network == "regtest",
 		Policy: forward.Policy{
 			FeeBase: lnwire.MilliSatoshi(c.Policy.FeeBaseMsat), FeePPM: c.Policy.FeePPM, CltvExpiryDelta: c.Policy.CltvExpiryDelta,

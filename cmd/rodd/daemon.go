@@ -2,16 +2,12 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"lightningrod/chain/bitcoind"
@@ -36,19 +32,24 @@ func runNode(ctx context.Context, cfg *config, keeper *seedKeeper, log *slog.Log
 
 	conf := cfg.node()
 	conf.Seed, conf.Backend, conf.Log = secret, backend, log
-	n, err := node.New(conf)
-	if errors.Is(err, store.ErrLocked) {
-		return exitError{exitLocked, err}
-	}
-	if err != nil {
+	if conf.Origin, conf.Birthday, err = keeper.origin(); err != nil {
 		return err
+	}
+	n, err := node.New(conf)
+	if err != nil {
+		return explain(err)
 	}
 	defer func() {
 		if e := n.Stop(); e != nil && err == nil {
 			err = fmt.Errorf("the node stopped: %w", e)
 		}
 	}()
-	daemon := &api.Daemon{Node: n, Params: conf.Params, Alias: cfg.Alias, LSP: cfg.LSP, Backend: cfg.Chain.Backend, Version: version()}
+	if err := keeper.settled(); err != nil { // the database knows now
+		return err
+	}
+	daemon := &api.Daemon{
+		Node: n, Params: conf.Params, Alias: cfg.Alias, LSP: cfg.LSP, Backend: cfg.Chain.Backend, Version: version(), Backups: cfg.BackupDir,
+	}
 	if c, ok := backend.(*embedded.Chain); ok {
 		daemon.Miner = c
 	}
@@ -56,16 +57,21 @@ func runNode(ctx context.Context, cfg *config, keeper *seedKeeper, log *slog.Log
 	if err != nil {
 		return err
 	}
-	faces, err := openFaces(cfg, server, log)
+	faces, err := openFaces(cfg, server, log, func() string { return progress(n) })
 	if err != nil {
 		server.Close()
 		return err
 	}
 	defer faces.close(server)
-	if err := n.Start(ctx); err != nil {
+	faces.serve()
+	if err := startNode(ctx, n, log); err != nil {
 		return err
 	}
-	faces.serve()
+	if ctx.Err() != nil {
+		log.Info("stopped while starting")
+		return nil
+	}
+	faces.starting.over.Store(true)
 	id := n.ID()
 	log.Info("ready", "node", fmt.Sprintf("%x", id[:]), "network", cfg.Network, "chain", cfg.Chain.Backend, "height", n.Tip(),
 		"listen", fmt.Sprint(n.Addrs()), "api", cfg.Listen.API, "after", time.Since(begin).Round(time.Millisecond).String())
@@ -80,6 +86,43 @@ func runNode(ctx context.Context, cfg *config, keeper *seedKeeper, log *slog.Log
 	}
 	_ = notify("STOPPING=1")
 	return nil
+}
+
+// explain gives what New refuses its exit status, and says what can be done.
+func explain(err error) error {
+	switch {
+	case errors.Is(err, store.ErrLocked):
+		return exitError{exitLocked, err}
+	case errors.Is(err, store.ErrBackup), errors.Is(err, node.ErrOld):
+		return exitError{exitOld, fmt.Errorf("%w: put the newest node.db back, or give the channels up to their peers with rodd restore", err)}
+	}
+	return err
+}
+
+// startNode catches up with the chain. That may take long, so that meanwhile it says how far it is: to the log, and to systemd, which would
+// otherwise lose patience.
+func startNode(ctx context.Context, n *node.Node, log *slog.Logger) error {
+	started := make(chan error, 1)
+	go func() { started <- n.Start(ctx) }()
+	t := time.NewTicker(5 * time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case err := <-started:
+			if ctx.Err() != nil { // it was given up
+				return nil
+			}
+			return err
+		case <-t.C:
+			log.Info("starting", "progress", progress(n))
+			_ = notify("STATUS=" + progress(n) + "\nEXTEND_TIMEOUT_USEC=30000000")
+		}
+	}
+}
+
+func progress(n *node.Node) string {
+	at, of := n.CaughtUp()
+	return fmt.Sprintf("block %d of %d", at, of)
 }
 
 // chainBackend is either backend.
@@ -121,104 +164,4 @@ func closeChain(b chainBackend, log *slog.Logger) {
 	case <-time.After(closePatience):
 		log.Warn("closing the chain takes too long, it is left as it is")
 	}
-}
-
-// faces are where the API is served.
-type faces struct {
-	log     *slog.Logger
-	servers []*http.Server
-	on      []net.Listener
-}
-
-func openFaces(cfg *config, s *api.Server, log *slog.Logger) (*faces, error) {
-	f := &faces{log: log}
-	sock, err := listenUnix(cfg.Listen.API)
-	if err != nil {
-		return nil, fmt.Errorf("listen.api: %w", err)
-	}
-	f.add(sock, s.Handler(true))
-	if cfg.Listen.TLS != "" {
-		cert, err := certificate(cfg.dir(), cfg.Listen.TLSNames, time.Now())
-		if err != nil {
-			return nil, f.fail(fmt.Errorf("listen.tls: %w", err))
-		}
-		l, err := tls.Listen("tcp", cfg.Listen.TLS, &tls.Config{
-			Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13, NextProtos: []string{"h2", "http/1.1"},
-		})
-		if err != nil {
-			return nil, f.fail(fmt.Errorf("listen.tls: %w", err))
-		}
-		f.add(l, s.Handler(false))
-	}
-	if cfg.Listen.Metrics != "" {
-		l, err := net.Listen("tcp", cfg.Listen.Metrics)
-		if err != nil {
-			return nil, f.fail(fmt.Errorf("listen.metrics: %w", err))
-		}
-		f.add(l, s.Metrics())
-	}
-	return f, nil
-}
-
-func (f *faces) add(l net.Listener, h http.Handler) {
-	f.on = append(f.on, l)
-	f.servers = append(f.servers, &http.Server{
-		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
-		ErrorLog: slog.NewLogLogger(f.log.Handler(), slog.LevelDebug),
-	})
-}
-
-func (f *faces) fail(err error) error {
-	for _, l := range f.on {
-		l.Close()
-	}
-	return err
-}
-
-func (f *faces) serve() {
-	for i, s := range f.servers {
-		go func() {
-			if err := s.Serve(f.on[i]); !errors.Is(err, http.ErrServerClosed) {
-				f.log.Error("the API is no longer served", "address", f.on[i].Addr(), "error", err)
-			}
-		}()
-	}
-}
-
-// drainPatience is how long requests that run may take when the node ends.
-const drainPatience = 10 * time.Second
-
-// close drains: nothing new is begun, what runs may finish.
-func (f *faces) close(s *api.Server) {
-	s.Drain()
-	ctx, cancel := context.WithTimeout(context.Background(), drainPatience)
-	defer cancel()
-	for i, hs := range f.servers {
-		if err := hs.Shutdown(ctx); err != nil {
-			hs.Close()
-		}
-		f.on[i].Close() // if it was never served
-	}
-	if err := s.Close(); err != nil {
-		f.log.Warn("API", "error", err)
-	}
-}
-
-// listenUnix listens where only the owner may connect. A socket that a dead process left goes: we hold the folder's lock.
-func listenUnix(path string) (net.Listener, error) {
-	if info, err := os.Lstat(path); err == nil {
-		if info.Mode()&os.ModeSocket == 0 {
-			return nil, fmt.Errorf("%s is there and is no socket", path)
-		}
-		if c, err := net.Dial("unix", path); err == nil {
-			c.Close()
-			return nil, fmt.Errorf("another process answers on %s", path)
-		}
-		if err := os.Remove(path); err != nil {
-			return nil, err
-		}
-	}
-	old := syscall.Umask(0o177) // there is no moment at which others may connect
-	defer syscall.Umask(old)
-	return net.Listen("unix", path)
 }

@@ -9,6 +9,7 @@
 //	3  no bitcoind, or the wrong one
 //	4  the seed: no password, a wrong one, wrong words, a damaged file
 //	5  another process runs on the data folder
+//	6  the database is a backup or an old copy: see rodd restore
 package main
 
 import (
@@ -33,6 +34,7 @@ const (
 	exitChain  = 3
 	exitSeed   = 4
 	exitLocked = 5
+	exitOld    = 6
 )
 
 // exitError is an error with its own exit status.
@@ -71,9 +73,11 @@ func run(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.W
 	case "version":
 		fmt.Fprintln(stdout, "rodd", version())
 	case "init":
-		err = locked(cfg, func() error { return keeper.create(true) })
-	case "restore":
-		err = locked(cfg, func() error { return keeper.restore(line.Restore.WordsFile) })
+		err = locked(cfg, func() error { return line.Init.run(&keeper) })
+	case "backup":
+		err = backup(ctx, cfg, stdout)
+	case "restore", "restore <backup>":
+		err = locked(cfg, func() error { return restore(cfg, &keeper, line.Restore.Backup, stdout) })
 	default:
 		err = locked(cfg, func() error { return runNode(ctx, cfg, &keeper, newLog(cfg, stderr)) })
 	}

@@ -256,11 +256,11 @@ func TestSeed(t *testing.T) {
 	if err := os.WriteFile(file, []byte("another\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if status, _, errs := once(t, "one two", "restore", "--data-dir", other); status != exitSeed || !strings.Contains(errs, "2 given, need 24") {
+	if status, _, errs := once(t, "one two", "init", "--restore", "--data-dir", other); status != exitSeed || !strings.Contains(errs, "2 given, need 24") {
 		t.Fatalf("two words: %d %s", status, errs)
 	}
 	os.Unsetenv("ROD_SEED_PASSWORD")
-	if status, _, errs := once(t, strings.Join(words, " "), "restore", "--data-dir", other, "--seed.password-file", file); status != 0 {
+	if status, _, errs := once(t, strings.Join(words, " "), "init", "--restore", "--data-dir", other, "--seed.password-file", file); status != 0 {
 		t.Fatalf("restore: %d %s", status, errs)
 	}
 	d = start(t, other, "--seed.password-file", file)

@@ -29,7 +29,7 @@ func (k *seedKeeper) open() ([]byte, error) {
 	file, err := os.ReadFile(k.path())
 	if errors.Is(err, os.ErrNotExist) {
 		if k.cfg.Chain.Backend != "embedded" && !isTerminal(k.stdout) {
-			return nil, exitError{exitSeed, fmt.Errorf("no seed in %s: make one with rodd init, which shows its 24 words, or rodd restore", k.cfg.dir())}
+			return nil, exitError{exitSeed, fmt.Errorf("no seed in %s: make one with rodd init, which shows its 24 words, or with rodd init --restore from words", k.cfg.dir())}
 		}
 		if err := k.create(isTerminal(k.stdout)); err != nil {
 			return nil, err
@@ -68,6 +68,9 @@ func (k *seedKeeper) create(show bool) error {
 	if err := seed.Write(k.path(), s, password); err != nil {
 		return err
 	}
+	if err := k.writeOrigin(origin{New: true}); err != nil {
+		return err
+	}
 	if !show {
 		return nil
 	}
@@ -83,7 +86,7 @@ func (k *seedKeeper) create(show bool) error {
 }
 
 // restore makes the seed file from words. They come from a file, a terminal or the standard input.
-func (k *seedKeeper) restore(path string) error {
+func (k *seedKeeper) restore(path string, birthday uint32) error {
 	if err := k.vacant(); err != nil {
 		return err
 	}
@@ -112,7 +115,10 @@ func (k *seedKeeper) restore(path string) error {
 	if err := seed.Write(k.path(), s, password); err != nil {
 		return err
 	}
-	fmt.Fprintln(k.stdout, "the seed is restored; the wallet finds its coins when rodd runs")
+	if err := k.writeOrigin(origin{Birthday: birthday}); err != nil {
+		return err
+	}
+	fmt.Fprintln(k.stdout, "The seed is restored. The wallet looks for its coins when rodd runs; with a backup of the database, give it to rodd restore first.")
 	return nil
 }
 

@@ -33,6 +33,7 @@ type Control interface {
 	Events(from uint64) Reader
 	LastEvent() uint64
 	Mine(context.Context, Mine) (Mined, error)
+	Backup() (BackupFile, error)
 }
 
 // Reader reads events in the order of their Seq. After the node's end Next returns an error.

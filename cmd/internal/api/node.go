@@ -34,6 +34,7 @@ type Daemon struct {
 	LSP     bool
 	Backend string
 	Version string
+	Backups string // folder they are written to
 	Miner   Miner
 }
 

@@ -115,6 +115,9 @@ func table() []route {
 		hush(to("POST", "/tokens", "Make a bearer token. It is shown in this answer and never again.", createToken)),
 		to("DELETE", "/tokens/{name}", "Void a bearer token.", deleteToken),
 
+		to("POST", "/backups", "Write a consistent copy of the database into the node's backup folder.",
+			func(s *Server, _ context.Context, _ Empty) (BackupFile, error) { return s.node.Backup() }),
+
 		to("POST", "/chain/blocks", "Mine blocks. Only on the embedded chain.",
 			func(s *Server, ctx context.Context, in Mine) (Mined, error) { return s.node.Mine(ctx, in) }),
 	}
