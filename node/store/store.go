@@ -188,7 +188,12 @@ func (s *Store) Close() error {
 	if s.failed == ErrClosed {
 		return nil
 	}
+	viewed := s.failed == errView
 	s.failed = ErrClosed
+	if viewed {
+		s.drop()
+		return nil
+	}
 	// Readers first: the last connection to close is the one that checkpoints.
 	return errors.Join(s.reads.Close(), s.closeWriter(), s.lock.Close())
 }
