@@ -18,7 +18,7 @@ import (
 func (s *State) Encode() []byte {
 	var w encoder
 	w.grow(2048 + 64*len(s.localHTLCSigs) + 48*(len(s.offered)+len(s.received)))
-	w.b = append(w.b, coreVersion)
+	w.b = append(w.b, encodingVersion)
 	w.params(&s.params)
 	w.limits(&s.local)
 	w.limits(&s.remote)
@@ -72,9 +72,7 @@ func Restore(core []byte, bodies []HTLC) (*State, Output, error) {
 	if err != nil {
 		return nil, Output{}, fmt.Errorf("channel: %w", err)
 	}
-	if v := c.Uint8(); c.Err == nil && v != coreVersion {
-		c.Fail("version %d, expected %d", v, coreVersion)
-	}
+	c.version()
 	c.params(&s.params)
 	c.limits(&s.local)
 	c.limits(&s.remote)

@@ -11,10 +11,7 @@ import (
 )
 
 // Every encoding begins with this byte.
-const encodingVersion = 1
-
-// coreVersion is that of the core row. 1 knew no channel on chain.
-const coreVersion = 2
+const encodingVersion = 2
 
 // cursor reads an encoding of this package.
 type cursor struct{ octets.Reader }
@@ -45,6 +42,7 @@ func EncodeHTLC(h *HTLC) []byte {
 	b = append(b, h.Onion[:]...)
 	b = octets.AppendBytes(b, h.PathKey)
 	b = octets.AppendBytes(b, h.TLVs)
+	b = binary.BigEndian.AppendUint32(b, h.Back)
 	return appendOrigin(b, h.Origin)
 }
 
@@ -62,6 +60,9 @@ func DecodeHTLC(b []byte) (HTLC, error) {
 		c.Fail("path_key of %d bytes", len(h.PathKey))
 	}
 	h.TLVs = c.Bytes()
+	if h.Back = c.Uint32(); h.Back >= maxExpiry {
+		c.Fail("height %d is a time", h.Back)
+	}
 	h.Origin = c.origin()
 	if err := c.End(); err != nil {
 		return HTLC{}, fmt.Errorf("htlc: %w", err)

@@ -23,6 +23,9 @@ type HTLC struct {
 	PathKey []byte // 33 bytes, or nil: blinded path_key of the update_add_htlc
 	TLVs    []byte // its whole TLV stream as received or to be sent, so that hold TLVs survive a restart. Includes path_key.
 	Origin  Origin // of an HTLC we offered: on whose behalf. nil for one the peer offered
+	// Back, of an HTLC we offered for another, is the height by which its money should be ours again if the channel goes on chain: so
+	// long before the incoming HTLC expires that its failure is deep by then. 0: no better is known than some blocks after Expiry.
+	Back uint32
 }
 
 // Origin is whom an HTLC we offered is for. The set is closed.

@@ -39,7 +39,7 @@ func onchainHTLCs(hs []htlc, offered bool) (list []onchain.HTLC) {
 		if h.add < Signed {
 			continue
 		}
-		o := onchain.HTLC{ID: h.Key.HTLC, Offered: offered, Amount: h.Amount, Hash: h.Hash, Expiry: h.Expiry, Preimage: h.preimage}
+		o := onchain.HTLC{ID: h.Key.HTLC, Offered: offered, Amount: h.Amount, Hash: h.Hash, Expiry: h.Expiry, Deadline: h.Back, Preimage: h.preimage}
 		if f, ok := h.outcome.(Fulfill); ok {
 			o.Preimage = &f.Preimage
 		}

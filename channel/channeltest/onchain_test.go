@@ -43,10 +43,17 @@ func TestOnchainParams(t *testing.T) {
 		}
 	}
 	for n := uint64(0); n < 4; n++ {
-		must(t, p.Do(0, channel.Add{HTLC: HTLC(n, lnwire.MilliSatoshi(300_000+n*40_000), uint32(700+n%2))}))
+		h := HTLC(n, lnwire.MilliSatoshi(300_000+n*40_000), uint32(700+n%2))
+		h.Back = uint32(710 + n)
+		must(t, p.Do(0, channel.Add{HTLC: h}))
 		must(t, p.Do(1, channel.Add{HTLC: HTLC(n, 50_000_000, 701)}))
 	}
 	must(t, p.DeliverAll())
+	for _, h := range p.Sides[0].State.OnchainParams(p.Sides[0].Crypto).HTLCs {
+		if want := uint32(710 + h.ID); h.Offered && h.Deadline != want || !h.Offered && h.Deadline != 0 {
+			t.Errorf("htlc %d is to be back at %d", h.ID, h.Deadline)
+		}
+	}
 	for n := uint64(0); n < 4; n++ {
 		var o channel.Outcome = channel.Fulfill{Preimage: Preimage(n)}
 		if n%2 == 1 {

@@ -62,8 +62,7 @@ const (
 	// buried is the number of confirmations after which a fact is not watched any more: BOLT 5 "General Nomenclature",
 	// irrevocably resolved.
 	buried = 100
-	// backWindow is how many blocks after its cltv_expiry an HTLC we offered should be back. The incoming one has at least 42
-	// blocks more, of which 6 are for the depth.
+	// backWindow is how many blocks after its cltv_expiry an HTLC we offered should be back, if nobody says better.
 	backWindow = 36
 	// abandonAfter is how many blocks after its cltv_expiry an HTLC the peer offered, without a preimage and not taken
 	// back, is left alone.

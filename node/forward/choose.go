@@ -81,6 +81,10 @@ func (q *question) survey() room {
 	return r
 }
 
+// backBlocks is how many blocks before the incoming HTLC expires the outgoing one should have been taken back on chain: six
+// for the failure to be final, and some to tell the one who offered it before it goes on chain itself.
+const backBlocks = 12
+
 // add makes the HTLC to offer. BOLT 2 "Adding an HTLC": of the TLVs only path_key is for the next node.
 func add(q *question) answer {
 	in := q.in
@@ -91,6 +95,7 @@ func add(q *question) answer {
 		Onion:   in.hop.Next,
 		PathKey: in.hop.NextPathKey,
 		Origin:  channel.Forward{In: in.htlc.Key},
+		Back:    max(in.hop.Cltv, in.htlc.Expiry-min(in.htlc.Expiry, backBlocks)),
 	}
 	if len(htlc.PathKey) > 0 {
 		htlc.TLVs = append([]byte{pathKeyType, byte(len(htlc.PathKey))}, htlc.PathKey...)

@@ -289,3 +289,22 @@ func TestTooMuchDustIsFailed(t *testing.T) {
 		t.Fatal("an ordinary HTLC is failed")
 	}
 }
+
+// An HTLC that is forwarded says when its money has to be back: before the incoming one expires, and not before its own
+// cltv_expiry.
+func TestBack(t *testing.T) {
+	for _, test := range []struct{ delta, want uint32 }{{34, 1488}, {80, 1488}, {5, 1495}} {
+		w := newWorld(t)
+		policy := standardPolicy()
+		policy.CltvExpiryDelta = uint16(test.delta)
+		w.introduce(Channel{ID: 1, Peer: nodeID("alice"), Policy: policy})
+		w.introduce(Channel{ID: 2, Peer: nodeID("carol"), SCIDs: []lnwire.ShortChannelID{scidOf(22)}, Policy: policy})
+		w.handle(usableChannel(2), nil)
+		o := forwardOffer(key(1, 0), "alice", "h", 1_000_000, 1500, 22)
+		o.Hop.Cltv = 1500 - test.delta
+		add, ok := w.offer(o).Commands[0].(Add)
+		if !ok || add.HTLC.Back != test.want {
+			t.Errorf("cltv_expiry_delta %d: %+v", test.delta, add.HTLC.Back)
+		}
+	}
+}
