@@ -102,8 +102,9 @@ type Backend struct {
 	trouble error     // of the newest poll
 	since   time.Time // since when there is trouble
 
-	ratesAt  time.Time // the poller's: when the estimates were asked for
-	ratesTip chainhash.Hash
+	ratesAt   time.Time // the poller's: when the estimates were asked for
+	ratesTip  chainhash.Hash
+	estimated chain.FeeRates // the newest estimates of each kind that there were
 }
 
 // New waits until bitcoind answers, at most until ctx ends, and starts to follow it. What waiting cannot cure fails at once: a

@@ -84,7 +84,7 @@ func (b *Backend) follow() {
 		b.report(err)
 		wait := b.cfg.Poll
 		if err != nil {
-			wait = max(wait, min(10*wait, time.Second)) // it may be starting
+			wait = min(10*wait, time.Second) // it may be starting
 		}
 		if changed {
 			b.tell()

@@ -160,6 +160,50 @@ func TestFeeRates(t *testing.T) {
 	}
 }
 
+// An estimate that bitcoind has no more stays; one that it never had follows what its mempool demands.
+func TestFeeRatesStay(t *testing.T) {
+	w := newWorld(t)
+	estimate := func(answer string) {
+		w.set(func() { w.give["estimatesmartfee"] = json.RawMessage(answer) })
+	}
+	estimate(`{"feerate":0.0004}`)
+	b := w.open(w.config(true))
+	want := chain.FeeRates{Floor: 253, Slow: 10_000, Normal: 10_000, Urgent: 10_000}
+	estimate(`{"errors":["Insufficient data or no feerate found"],"blocks":0}`)
+	for range 30 {
+		w.mine(1)
+		w.follows(b)
+		if got := b.FeeRates(); got != want {
+			t.Fatalf("%+v, want %+v", got, want)
+		}
+	}
+	estimate(`{"feerate":0.00008}`)
+	w.mine(1)
+	w.follows(b)
+	if got := b.FeeRates(); got.Urgent >= want.Urgent {
+		t.Errorf("%+v after the estimate fell", got)
+	}
+	w = newWorld(t)
+	full := func(floor string) {
+		w.set(func() {
+			w.give["getmempoolinfo"] = json.RawMessage(`{"mempoolminfee":` + floor + `,"minrelaytxfee":0.00001}`)
+		})
+	}
+	full("0.0002")
+	b = w.open(w.config(true))
+	if got := b.FeeRates(); got.Urgent != 5000 {
+		t.Errorf("a full mempool: %+v", got)
+	}
+	full("0.00001")
+	for range 40 {
+		w.mine(1)
+		w.follows(b)
+	}
+	if got := b.FeeRates(); got.Urgent != 253 {
+		t.Errorf("never an estimate: %+v", got)
+	}
+}
+
 // FuzzAnswer feeds what bitcoind might send to all that reads it.
 func FuzzAnswer(f *testing.F) {
 	f.Add([]byte(`[{"id":0,"result":"00","error":null}]`))

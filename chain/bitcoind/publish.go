@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"lightningrod/chain"
@@ -98,19 +99,17 @@ func (b *Backend) submit(ctx context.Context, txs []*wire.MsgTx) (rest []*wire.M
 			return nil, err
 		}
 	}
-	var answer struct {
-		Message string `json:"package_msg"`
-		Results map[string]struct {
-			Error string `json:"error"`
-		} `json:"tx-results"` // by wtxid
-	}
+	var answer packageAnswer
 	err = b.rpc.Call(ctx, &answer, "submitpackage", texts, 0)
+	if code(err) == codeMisc { // version 26 takes the transactions only, and has no bound of its own
+		err = b.rpc.Call(ctx, &answer, "submitpackage", texts)
+	}
 	switch {
-	case code(err) == codeUnknownMethod:
+	case code(err) == codeUnknownMethod || code(err) == codeMisc:
 		return nil, b.publishEach(ctx, txs)
 	case err != nil:
 		return nil, fmt.Errorf("publish package: %w", err)
-	case answer.Message == "success":
+	case answer.success(txs):
 		b.look()
 		return nil, nil
 	}
@@ -135,6 +134,25 @@ func (b *Backend) submit(ctx context.Context, txs []*wire.MsgTx) (rest []*wire.M
 		errs = append(errs, fmt.Errorf("publish package: %w: %s", chain.ErrRejected, answer.Message))
 	}
 	return nil, errors.Join(errs...)
+}
+
+type packageAnswer struct {
+	Message string `json:"package_msg"`
+	Results map[string]struct {
+		Error string `json:"error"`
+	} `json:"tx-results"` // by wtxid
+}
+
+// success says that bitcoind has all of txs. Version 26 says it by giving a result for each.
+func (a *packageAnswer) success(txs []*wire.MsgTx) bool {
+	if a.Message != "" {
+		return a.Message == "success"
+	}
+	return !slices.ContainsFunc(txs, func(tx *wire.MsgTx) bool {
+		id := tx.WitnessHash()
+		r, ok := a.Results[id.String()]
+		return !ok || r.Error != ""
+	})
 }
 
 func (b *Backend) publishEach(ctx context.Context, txs []*wire.MsgTx) error {

@@ -187,6 +187,8 @@ func TestPublishPackage(t *testing.T) {
 		want error
 		sent int // one by one
 	}{
+		{"taken by version 26", answer("", "", ""), nil, 0},
+		{"refused by version 26", answer("", "", "min relay fee not met"), chain.ErrFeeTooLow, 0},
 		{"taken", json.RawMessage(`{"package_msg":"success","tx-results":{}}`), nil, 0},
 		{"parent confirmed", answer("transaction failed", "txn-already-known", ""), nil, 1},
 		{"both known", answer("transaction failed", "txn-already-known", "txn-already-in-mempool"), nil, 0},
@@ -209,6 +211,29 @@ func TestPublishPackage(t *testing.T) {
 		}
 		if n := w.count("sendrawtransaction") - before; n != tc.sent {
 			t.Errorf("%s: %d sent one by one, want %d", tc.name, n, tc.sent)
+		}
+	}
+}
+
+// Version 26 takes one argument; what takes neither gets the transactions one by one.
+func TestPublishPackageOfOldVersions(t *testing.T) {
+	w := newWorld(t)
+	b := w.open(w.config(true))
+	parent := pay(1, wire.OutPoint{})
+	child := pay(2, wire.OutPoint{Hash: parent.TxHash()})
+	for _, refused := range []int{1, 2} { // calls with a wrong number of arguments
+		before, asked := w.count("sendrawtransaction"), w.count("submitpackage")
+		w.set(func() {
+			w.give["sendrawtransaction"] = json.RawMessage(`"00"`)
+			w.give["submitpackage"] = json.RawMessage(fmt.Sprintf(`{"tx-results":{%q:{},%q:{}}}`, parent.WitnessHash(), child.WitnessHash()))
+			w.clumsy["submitpackage"] = refused
+		})
+		if err := b.PublishPackage(context.Background(), parent, child); err != nil {
+			t.Error(err)
+		}
+		sent, tried := w.count("sendrawtransaction")-before, w.count("submitpackage")-asked
+		if sent != 2*(refused-1) || tried != 2 {
+			t.Errorf("%d refused: %d calls, %d sent one by one", refused, tried, sent)
 		}
 	}
 }

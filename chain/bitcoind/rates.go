@@ -23,8 +23,8 @@ var estimates = []struct {
 	{144, "economical", func(r *chain.FeeRates) *chain.FeePerKw { return &r.Slow }},
 }
 
-// FeeRates are bitcoind's estimates, smoothed. Where it has none (a new bitcoind, regtest), the next slower one stands in, and in
-// the end what its mempool demands.
+// FeeRates are bitcoind's estimates, smoothed. Where it has none any more (it was started with old data), the last one stays. Where it never had one (a
+// new bitcoind, regtest), the next slower one stands in, and in the end what its mempool demands.
 func (b *Backend) FeeRates() chain.FeeRates {
 	if r := b.rates.Load(); r != nil {
 		return *r
@@ -48,10 +48,18 @@ func (b *Backend) refreshRates(ctx context.Context, tip chainhash.Hash) {
 	if r := b.rates.Load(); r != nil {
 		before = *r
 	}
+	for _, e := range estimates {
+		if got, last := e.rate(&next), e.rate(&b.estimated); *got == 0 {
+			*got = *last
+		} else {
+			*last = *got
+		}
+	}
 	next = before.Smooth(next)
 	b.rates.Store(&next)
 }
 
+// readRates asks; an estimate that there is not is 0.
 func (b *Backend) readRates(ctx context.Context) (chain.FeeRates, error) {
 	var pool struct {
 		Min   bitcoins `json:"mempoolminfee"`
@@ -75,5 +83,5 @@ func (b *Backend) readRates(ctx context.Context) (chain.FeeRates, error) {
 	for i, e := range estimates {
 		*e.rate(&r) = chain.FromSatPerKvB(int64(answers[i].Rate))
 	}
-	return r.Sane(), nil
+	return r, nil
 }

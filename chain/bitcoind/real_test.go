@@ -3,6 +3,7 @@ package bitcoind_test
 import (
 	"context"
 	"errors"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -26,10 +27,16 @@ type real struct {
 
 func newReal(t *testing.T, options ...string) *real {
 	t.Helper()
-	btc := regtest.Bitcoind(t, options...)
+	return follow(t, regtest.Bitcoind(t, options...), bitcoind.Config{})
+}
+
+// follow is a Backend with cfg for btc.
+func follow(t *testing.T, btc *regtest.Bitcoin, cfg bitcoind.Config) *real {
+	t.Helper()
+	cfg.Access, cfg.Params = btc.Access, &chaincfg.RegressionNetParams
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	b, err := bitcoind.New(ctx, bitcoind.Config{Access: btc.Access, Params: &chaincfg.RegressionNetParams})
+	b, err := bitcoind.New(ctx, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -299,6 +306,45 @@ func TestRealPruned(t *testing.T) {
 	}
 	if _, err := r.b.Block(1499); err != nil {
 		t.Error(err)
+	}
+}
+
+// What ZMQ tells is seen although the poller sleeps, also when bitcoind was started anew.
+func TestRealZMQ(t *testing.T) {
+	for name, topics := range map[string][]string{"hashes": {"hashblock", "hashtx"}, "raw": {"rawblock", "rawtx"}, "sequence": {"sequence"}} {
+		t.Run(name, func(t *testing.T) {
+			port, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			address := "tcp://" + port.Addr().String()
+			port.Close()
+			var options []string
+			for _, topic := range topics {
+				options = append(options, "-zmqpub"+topic+"="+address)
+			}
+			btc := regtest.Bitcoind(t, options...)
+			r := follow(t, btc, bitcoind.Config{Poll: time.Hour, ZMQ: []string{address}})
+			r.mine(101)
+			out, value := r.coin(1)
+			text := regtest.Hex(spend(2, out, final, value-1000))
+			btc.Call(nil, "sendrawtransaction", text)
+			r.await("the mempool", func() bool { return len(r.b.Mempool()) == 1 })
+			r.mine(1)
+			r.await("the empty mempool", func() bool { return len(r.b.Mempool()) == 0 })
+			blk, err := r.b.Block(100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			btc.Call(nil, "invalidateblock", blk.Hash.String())
+			btc.Mine(4, []byte{0x51})
+			r.follows()
+			btc.Kill()
+			btc.Start()
+			btc.Mine(2, []byte{0x51})
+			r.follows()
+			r.mine(1)
+		})
 	}
 }
 

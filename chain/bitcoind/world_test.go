@@ -37,6 +37,7 @@ type world struct {
 	pool    []*wire.MsgTx
 	fail    map[string]*Error          // by method: what it answers
 	give    map[string]json.RawMessage // by method: its result
+	clumsy  map[string]int             // by method: how many calls are answered with the help text first
 	warmup  bool
 	down    func(http.ResponseWriter) // answers instead
 	calls   map[string]int
@@ -52,7 +53,7 @@ func newWorld(t *testing.T) *world {
 		t: t, genesis: *chaincfg.RegressionNetParams.GenesisHash,
 		chain:  []*wire.MsgBlock{chaincfg.RegressionNetParams.GenesisBlock},
 		blocks: map[chainhash.Hash]*wire.MsgBlock{}, heights: map[chainhash.Hash]int{},
-		fail: map[string]*Error{}, give: map[string]json.RawMessage{}, calls: map[string]int{},
+		fail: map[string]*Error{}, give: map[string]json.RawMessage{}, clumsy: map[string]int{}, calls: map[string]int{},
 		user: "user", pass: "password",
 	}
 	w.blocks[w.genesis], w.heights[w.genesis] = w.chain[0], 0
@@ -237,6 +238,10 @@ func (w *world) answer(raw json.RawMessage) reply {
 	defer w.mu.Unlock()
 	if err := w.fail[q.Method]; err != nil {
 		return answerTo(q.ID, nil, err)
+	}
+	if w.clumsy[q.Method] > 0 {
+		w.clumsy[q.Method]--
+		return answerTo(q.ID, nil, &Error{Code: codeMisc, Message: q.Method + " [\"rawtx\",...]"})
 	}
 	if r, ok := w.give[q.Method]; ok {
 		return answerTo(q.ID, r, nil)

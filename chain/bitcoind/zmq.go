@@ -146,36 +146,54 @@ func zmqGreeting() []byte {
 	return g
 }
 
-// zmqSubscribe shakes hands as a SUB socket with a PUB socket, and subscribes.
+// zmqSubscribe shakes hands as a SUB socket with a PUB socket, and subscribes. libzmq hangs up on whoever subscribes before it has said READY.
 func zmqSubscribe(r *bufio.Reader, w io.Writer) error {
-	hello := zmqGreeting()
-	hello = append(hello, zmqFrame(zmqCommand, zmqReady("SUB"))...)
-	for topic := range zmqTopics {
-		hello = append(hello, zmqFrame(0, "\x01"+topic)...)
-	}
-	if _, err := w.Write(hello); err != nil {
+	if _, err := w.Write(zmqGreeting()); err != nil {
 		return err
 	}
+	if err := zmqReadGreeting(r); err != nil {
+		return fmt.Errorf("greeting: %w", err)
+	}
+	if _, err := w.Write(zmqFrame(zmqCommand, zmqReady("SUB"))); err != nil {
+		return err
+	}
+	if err := zmqReadReady(r); err != nil {
+		return fmt.Errorf("READY: %w", err)
+	}
+	var topics []byte
+	for topic := range zmqTopics {
+		topics = append(topics, zmqFrame(0, "\x01"+topic)...)
+	}
+	_, err := w.Write(topics)
+	return err
+}
+
+func zmqReadGreeting(r *bufio.Reader) error {
 	g := make([]byte, 64)
 	if _, err := io.ReadFull(r, g); err != nil {
-		return fmt.Errorf("greeting: %w", err)
+		return err
 	}
 	switch {
 	case g[0] != 0xff || g[9]&1 != 1:
-		return errors.New("greeting: not ZMTP")
+		return errors.New("not ZMTP")
 	case g[10] < 3:
-		return fmt.Errorf("greeting: version %d, need 3", g[10])
+		return fmt.Errorf("version %d, need 3", g[10])
 	case !bytes.Equal(g[12:32], zmqGreeting()[12:32]):
-		return errors.New("greeting: the mechanism is not NULL")
+		return errors.New("the mechanism is not NULL")
 	}
+	return nil
+}
+
+func zmqReadReady(r *bufio.Reader) error {
 	flags, body, err := zmqShort(r)
 	if err != nil {
-		return fmt.Errorf("READY: %w", err)
+		return err
 	}
-	if flags != zmqCommand || !strings.HasPrefix(body, "\x05READY") {
-		return errors.New("READY: the peer says something else")
+	properties, ok := strings.CutPrefix(body, "\x05READY")
+	if !ok || flags != zmqCommand {
+		return errors.New("something else is said")
 	}
-	return zmqCheckPub(body[len("\x05READY"):])
+	return zmqCheckPub(properties)
 }
 
 // zmqReady is the body of a READY command.
@@ -188,16 +206,16 @@ func zmqCheckPub(properties string) error {
 	for len(properties) > 0 {
 		n := int(properties[0])
 		if len(properties) < 1+n+4 {
-			return errors.New("READY: a property is cut short")
+			return errors.New("a property is cut short")
 		}
 		name, rest := properties[1:1+n], properties[1+n:]
 		size := int64(binary.BigEndian.Uint32([]byte(rest[:4])))
 		if int64(len(rest)-4) < size {
-			return fmt.Errorf("READY: a property of %d bytes in %d", size, len(rest)-4)
+			return fmt.Errorf("a property of %d bytes in %d", size, len(rest)-4)
 		}
 		value := rest[4 : 4+size]
 		if strings.EqualFold(name, "Socket-Type") && value != "PUB" && value != "XPUB" {
-			return fmt.Errorf("READY: a socket of type %.10q does not publish", value)
+			return fmt.Errorf("a socket of type %.10q does not publish", value)
 		}
 		properties = rest[4+size:]
 	}
