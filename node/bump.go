@@ -1,6 +1,8 @@
 package node
 
 import (
+	"slices"
+
 	"lightningrod/chain/wallet"
 	"lightningrod/channel"
 	"lightningrod/channel/onchain"
@@ -10,8 +12,8 @@ import (
 	"github.com/btcsuite/btcd/wire"
 )
 
-// This file answers what a channel on chain asks of the node: coins for transactions that cannot pay for themselves, and what
-// it once wrote down about a commitment that the peer has revoked.
+// This file is what the node does for a channel on chain: it finds coins for transactions that cannot pay for themselves, reads what was once
+// written down about a commitment that the peer has revoked, and clears up in the end.
 
 // ChannelWarned says that funds of a channel may be lost.
 const ChannelWarned Kind = "channel.warning"
@@ -103,6 +105,25 @@ func (n *Node) readRevoked(in *inbox, number uint64) {
 		}
 		n.engine.postEvent(in, channel.RevokedData{Number: number, Data: data})
 	})
+}
+
+// remains deletes what a channel that is over has on the disk besides its own row: HTLCs that ended on chain, and what was kept of revoked
+// commitments. They are in the same write, since bodies without a channel are no state to start from.
+func (n *Node) remains(id channel.ID, states ...*channel.State) (rows store.Write) {
+	for _, s := range states {
+		for _, h := range slices.Concat(s.Offered(), s.Received()) {
+			k := channel.BodyKey{Offered: h.HTLC.Origin != nil, HTLC: h.HTLC.Key.HTLC}
+			rows = append(rows, store.Op{Table: store.HTLC, Key: bodyKey(id, k)})
+		}
+	}
+	err := n.store.Range(store.Revoked, u64(uint64(id)), u64(uint64(id)+1), func(key, _ []byte) error {
+		rows = append(rows, store.Op{Table: store.Revoked, Key: key})
+		return nil
+	})
+	if err != nil {
+		n.log.Error("rows of revoked commitments are left behind", "channel", id, "error", err)
+	}
+	return rows
 }
 
 // warnings is the news of a turn that speaks of funds in danger.

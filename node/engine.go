@@ -285,6 +285,9 @@ func (e *engine) commit(in *inbox, next *channel.State, out channel.Output, batc
 		t.rows = append(t.rows, p.rows...)
 	}
 	t.rows = append(t.rows, e.node.releases(out.Notices)...)
+	if out.Save.Delete {
+		t.rows = append(t.rows, e.node.remains(in.id, prev, next)...)
+	}
 	if len(out.Send) > 0 && in.conn != nil {
 		t.sends = []outgoing{{to: in.conn, msgs: out.Send}}
 	}
