@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,6 +22,8 @@ type turn struct {
 	wakes  []outgoingCall
 	events []Event
 	done   []chan<- error // API callers that wait for durability
+
+	since time.Time // since when events without rows wait for company
 }
 
 // outgoing are messages for the connection the turn was computed for. If that one is gone they are dropped:
@@ -42,9 +45,10 @@ type chainAsk struct {
 	done  []chan<- error // of a Publish: who waits for the backend to have seen it
 }
 
-// lets says whether the turn lets anything out. One that does not starts no group: it rides with the next.
+// lets says whether the turn lets anything out. One that does not starts no group: it rides with the next. Events alone, which have
+// no rows to be written with, do so too.
 func (t *turn) lets() bool {
-	return len(t.sends)+len(t.chain)+len(t.mail)+len(t.wakes)+len(t.events)+len(t.done) > 0
+	return len(t.sends)+len(t.chain)+len(t.mail)+len(t.wakes)+len(t.done) > 0 || len(t.events) > 0 && len(t.rows) > 0
 }
 
 const (
@@ -63,7 +67,8 @@ type commitQueue struct {
 	work   sync.Cond // signalled when there is a group to commit, or the queue was closed
 	turns  []*turn
 	due    bool // a turn lets something out, or the idle tick has passed
-	ticker bool
+	ticker bool // rows wait for company
+	news   bool // events do
 	closed bool
 }
 
@@ -85,7 +90,7 @@ func (q *commitQueue) reserve() {
 
 // put queues a turn. After close it is forgotten, and its callers told.
 func (q *commitQueue) put(t *turn) {
-	if len(t.rows) == 0 && !t.lets() {
+	if len(t.rows)+len(t.events) == 0 && !t.lets() {
 		return
 	}
 	q.mu.Lock()
@@ -95,24 +100,59 @@ func (q *commitQueue) put(t *turn) {
 		return
 	}
 	q.turns = append(q.turns, t)
+	if len(t.rows) == 0 && len(t.events) > 0 {
+		t.since = time.Now()
+	}
 	switch {
 	case t.lets():
 		q.due = true
 		q.work.Signal()
-	case !q.due && !q.ticker:
-		q.ticker = true
-		time.AfterFunc(idleTick, q.idle)
+	case q.due:
+	case len(t.rows) > 0:
+		q.later(&q.ticker, idleTick)
+	default:
+		q.later(&q.news, newsTick)
 	}
 }
 
-func (q *commitQueue) idle() {
-	q.mu.Lock()
-	q.ticker = false
-	if len(q.turns) > 0 {
-		q.due = true
-		q.work.Signal()
+// later has what is queued written after a while, if nothing else does it before. Waiting says that somebody sees to that. The mutex is held.
+func (q *commitQueue) later(waiting *bool, d time.Duration) {
+	if *waiting {
+		return
 	}
-	q.mu.Unlock()
+	*waiting = true
+	time.AfterFunc(d, func() {
+		q.mu.Lock()
+		*waiting = false
+		if len(q.turns) > 0 {
+			q.due = true
+			q.work.Signal()
+		}
+		q.mu.Unlock()
+	})
+}
+
+// postpone puts the events of a group without rows back at the head of the queue, so that messages which need no disk do not
+// cost a sync. It leaves them where they have waited long enough, or nothing can come any more.
+func (q *commitQueue) postpone(group []*turn) {
+	rest := &turn{}
+	for _, t := range group {
+		rest.events = append(rest.events, t.events...)
+		if rest.since.IsZero() {
+			rest.since = t.since
+		}
+	}
+	left := newsTick - time.Since(rest.since)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed || left <= 0 || len(rest.events) == 0 || len(rest.events) >= newsBound {
+		return
+	}
+	for _, t := range group {
+		t.events = nil
+	}
+	q.turns = append([]*turn{rest}, q.turns...)
+	q.later(&q.news, left)
 }
 
 // take waits for a group: all queued turns, once one of them lets something out. After close it returns what is left,
@@ -157,23 +197,44 @@ func (n *Node) committer() {
 		if group == nil {
 			return
 		}
-		writes := make([]store.Write, 0, len(group))
-		for _, t := range group {
-			if len(t.rows) > 0 {
-				writes = append(writes, t.rows)
+		if err := n.write(group); err != nil {
+			for _, t := range group {
+				t.answer(errStopped)
 			}
-		}
-		if len(writes) > 0 {
-			if err := n.disk.Commit(writes); err != nil {
-				for _, t := range group {
-					t.answer(errStopped)
-				}
-				n.fail(fmt.Errorf("writing to the store: %w", err))
-				return
-			}
+			n.fail(fmt.Errorf("writing to the store: %w", err))
+			return
 		}
 		n.release(group)
 	}
+}
+
+// write makes the rows of a group durable, and its events with them.
+func (n *Node) write(group []*turn) error {
+	writes := make([]store.Write, 0, len(group)+1)
+	for _, t := range group {
+		if len(t.rows) > 0 {
+			writes = append(writes, t.rows)
+		}
+	}
+	if len(writes) == 0 {
+		n.queue.postpone(group)
+	}
+	news, err := n.eventLog.enter(group, n.cfg.Now())
+	if err != nil {
+		return err
+	}
+	n.events.keptFrom(n.eventLog.oldest())
+	switch last := len(writes) - 1; {
+	case len(news) == 0:
+	case last < 0:
+		writes = append(writes, news)
+	default: // with the last turn: the disk holds a prefix of the turns, and never what they told without them
+		writes[last] = append(slices.Clip(writes[last]), news...)
+	}
+	if len(writes) == 0 {
+		return nil
+	}
+	return n.disk.Commit(writes)
 }
 
 // release lets out what the group has earned, in order. It never blocks: messages go to bounded buffers, chain requests

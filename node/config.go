@@ -54,6 +54,9 @@ type Config struct {
 	// LocalHooks allows webhooks without TLS to loopback addresses. For regtest.
 	LocalHooks bool
 
+	// History bounds the log of events. Zero: 250,000 events, 30 days.
+	History Retention
+
 	// Log gets what an operator wants to know. nil: nothing is logged.
 	Log *slog.Logger
 	// Now is the clock, and Rand the source of secrets. nil: the real ones.
@@ -112,6 +115,9 @@ func (c *Config) defaults() error {
 	}
 	if n := c.Channel.MaxAcceptedHTLCs; n < 1 || n > 483 {
 		return fmt.Errorf("max_accepted_htlcs: %d outside 1..483", n)
+	}
+	if c.History == (Retention{}) {
+		c.History = defaultRetention
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

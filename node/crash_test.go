@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -205,16 +206,22 @@ type process struct {
 	run  *crashRun
 	cfg  Config
 	node *Node // nil while it is not to run
+
+	witness witness
+	reading sync.WaitGroup
 }
 
 func (p *process) start() {
 	for {
 		n, err := p.run.try(p.cfg)
+		if n != nil {
+			p.reading.Go(func() { p.witness.watch(n) })
+		}
 		if err == nil {
 			p.node = n
 			return
 		}
-		if n == nil && !p.hasCut() {
+		if !p.hasCut() {
 			p.run.t.Fatalf("%s: %v", p.cfg.Alias, err)
 		}
 	}
@@ -274,6 +281,9 @@ func (d *cutDisk) Commit(group []store.Write) error {
 	if d.dead {
 		return errCut
 	}
+	if newsOnly(group) {
+		return d.disk.Commit(group) // no turn: see TestNewsAtCrash
+	}
 	keep := d.at - d.seen
 	if d.after {
 		keep++
@@ -293,6 +303,13 @@ func (d *cutDisk) Commit(group []store.Write) error {
 		return err
 	}
 	return errCut
+}
+
+// newsOnly says whether a group has no rows but those of events.
+func newsOnly(group []store.Write) bool {
+	return !slices.ContainsFunc(group, func(w store.Write) bool {
+		return slices.ContainsFunc(w, func(op store.Op) bool { return op.Table != store.Event })
+	})
 }
 
 // play is the payment from start to end.
@@ -336,6 +353,8 @@ func (r *crashRun) play() {
 	})
 	for _, p := range r.procs {
 		p.stop()
+		p.reading.Wait()
+		p.witness.check(r.t, p.cfg.Alias, p.cfg.Dir)
 	}
 	if height, _ := r.chain.Tip(); height != r.town.height || len(r.chain.Mempool()) > 0 {
 		r.t.Error("something went on chain")

@@ -3,16 +3,21 @@ package node
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"lightningrod/channel"
+	"lightningrod/node/store"
 )
 
-// Event is one line of the node's news, for people and for programs that watch. It leaves when what it speaks of is
-// durable. Fields never hold secrets: of a pid only a prefix of its hash, of a preimage nothing before settlement.
+// Event is one line of the node's news, for people and for programs that watch. It leaves when it is durable itself, together with
+// what it speaks of. Its number is the next of all events this node ever had. Fields never hold secrets: of a pid only a prefix
+// of its hash, of a preimage nothing, of a webhook nothing.
 type Event struct {
 	Seq    uint64            `json:"seq"`
+	At     time.Time         `json:"at"` // when it became durable, to the millisecond
 	Kind   Kind              `json:"kind"`
 	Fields map[string]string `json:"fields,omitempty"`
 }
@@ -74,7 +79,7 @@ func event(k Kind, pairs ...any) Event {
 		case []byte:
 			f[fmt.Sprint(pairs[i])] = hex.EncodeToString(v)
 		default:
-			f[fmt.Sprint(pairs[i])] = fmt.Sprint(v)
+			f[fmt.Sprint(pairs[i])] = clip(fmt.Sprint(v))
 		}
 	}
 	return Event{Kind: k, Fields: f}
@@ -127,20 +132,44 @@ func outcomeName(o channel.Outcome) string {
 	return "unknown"
 }
 
-// ringSize is how many events are kept for slow readers. Whoever falls further behind loses the oldest and is told.
+// ringSize is how many events are kept in memory. Whoever falls further behind reads the log.
 const ringSize = 8192
 
-// stream is the bounded ring of events. Publishing never blocks a turn.
+// stream gives the events that are durable to whoever reads: the newest from memory, older ones from the store. Publishing never blocks a
+// turn.
 type stream struct {
 	mu      sync.Mutex
+	store   *store.Store
 	ring    []Event
+	first   uint64 // Seq of the first event since the start
 	next    uint64 // Seq of the next event
+	oldest  uint64 // Seq of the oldest one that is kept
 	readers map[chan struct{}]bool
 	closed  bool
 }
 
-func newStream() *stream { return &stream{readers: map[chan struct{}]bool{}, next: 1} }
+func newStream() *stream { return &stream{readers: map[chan struct{}]bool{}} }
 
+// loadEvents opens the log and lets the stream go on where it ended.
+func (n *Node) loadEvents() error {
+	log, err := loadEventLog(n.store, n.cfg.History)
+	if err != nil {
+		return fmt.Errorf("events: %w", err)
+	}
+	n.eventLog = log
+	s := n.events
+	s.store, s.first, s.next, s.oldest = n.store, log.next, log.next, log.oldest()
+	return nil
+}
+
+// keptFrom says which event will be the oldest one. It is told before the others are deleted.
+func (s *stream) keptFrom(oldest uint64) {
+	s.mu.Lock()
+	s.oldest = oldest
+	s.mu.Unlock()
+}
+
+// publish takes the next events, which are durable.
 func (s *stream) publish(evs []Event) {
 	if len(evs) == 0 {
 		return
@@ -148,8 +177,7 @@ func (s *stream) publish(evs []Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, ev := range evs {
-		ev.Seq = s.next
-		s.next++
+		s.next = ev.Seq + 1
 		if len(s.ring) == ringSize {
 			s.ring = append(s.ring[:0], s.ring[ringSize/4:]...)
 		}
@@ -176,16 +204,32 @@ func poke(c chan struct{}) {
 	}
 }
 
-// Reader reads the node's events from a place on.
+// NoEventError says that a reader asked for an event that is not kept any more, or, when From is above Newest+1, for one that this node
+// never had: then its files are older than what the reader knows.
+type NoEventError struct {
+	From           uint64 // what was asked for
+	Oldest, Newest uint64 // what there is; Oldest is Newest+1 if there is none
+}
+
+func (e *NoEventError) Error() string {
+	if e.From > e.Newest {
+		return fmt.Sprintf("event %d has not happened yet: the newest is %d", e.From, e.Newest)
+	}
+	return fmt.Sprintf("event %d is gone: the oldest is %d", e.From, e.Oldest)
+}
+
+// Reader reads the node's events from a place on. It is for one goroutine.
 type Reader struct {
-	s    *stream
-	wake chan struct{}
-	at   uint64
+	s      *stream
+	wake   chan struct{}
+	at     uint64
+	oldest bool    // where the oldest is: nothing was read yet
+	batch  []Event // read from the log, from at on
 }
 
 // Events returns a reader of all events from Seq from on (0: from the oldest that is still there).
 func (n *Node) Events(from uint64) *Reader {
-	r := &Reader{s: n.events, wake: make(chan struct{}, 1), at: max(from, 1)}
+	r := &Reader{s: n.events, wake: make(chan struct{}, 1), at: from, oldest: from == 0}
 	n.events.mu.Lock()
 	n.events.readers[r.wake] = true
 	n.events.mu.Unlock()
@@ -199,22 +243,18 @@ func (r *Reader) Close() {
 	r.s.mu.Unlock()
 }
 
-// Next waits for the next event. After the node has stopped and everything is read it returns errStopped.
+// Next waits for the next event. A *NoEventError says that it is not there to be had. After the node has stopped and
+// everything is read it returns errStopped.
 func (r *Reader) Next(ctx context.Context) (Event, error) {
 	for {
-		r.s.mu.Lock()
-		oldest := r.s.next - uint64(len(r.s.ring))
-		r.at = max(r.at, oldest)
-		if r.at < r.s.next {
-			ev := r.s.ring[r.at-oldest]
-			r.at++
-			r.s.mu.Unlock()
+		ev, err := r.read()
+		switch err {
+		case nil:
+			r.at, r.oldest = r.at+1, false
 			return ev, nil
-		}
-		closed := r.s.closed
-		r.s.mu.Unlock()
-		if closed {
-			return Event{}, errStopped
+		case errNotYet:
+		default:
+			return Event{}, err
 		}
 		select {
 		case <-r.wake:
@@ -222,4 +262,86 @@ func (r *Reader) Next(ctx context.Context) (Event, error) {
 			return Event{}, ctx.Err()
 		}
 	}
+}
+
+var (
+	errNotYet = errors.New("no event yet")
+	errEnough = errors.New("enough")
+)
+
+// read gives the event that r stands at.
+func (r *Reader) read() (Event, error) {
+	for {
+		r.s.mu.Lock()
+		if r.oldest {
+			r.at = r.s.oldest
+		}
+		memory, oldest, next, closed := r.s.next-uint64(len(r.s.ring)), r.s.oldest, r.s.next, r.s.closed
+		var ev Event
+		if memory <= r.at && r.at < next {
+			ev = r.s.ring[r.at-memory]
+		}
+		r.s.mu.Unlock()
+		switch {
+		case ev.Seq != 0:
+			r.batch = nil
+			return ev, nil
+		case r.at == next && closed:
+			return Event{}, errStopped
+		case r.at == next:
+			return Event{}, errNotYet
+		case r.at < oldest || r.at > next:
+			return Event{}, &NoEventError{From: r.at, Oldest: oldest, Newest: next - 1}
+		}
+		found, err := len(r.batch) > 0, error(nil)
+		if !found {
+			found, err = r.fetch()
+		}
+		switch {
+		case found:
+			ev, r.batch = r.batch[0], r.batch[1:]
+			return ev, nil
+		case err != nil && r.ended():
+			return Event{}, errStopped // the files are closed
+		case err != nil:
+			return Event{}, err
+		case !r.pruned(oldest):
+			return Event{}, fmt.Errorf("event %d is missing from the log", r.at)
+		}
+	}
+}
+
+// fetch reads the row that has r's event.
+func (r *Reader) fetch() (found bool, err error) {
+	key, row, err := r.s.store.Floor(store.Event, u64(r.at))
+	if err != nil || key == nil {
+		return false, err
+	}
+	span, err := spanOf(key, row)
+	if err != nil {
+		return false, err
+	}
+	if r.at >= span.end {
+		return false, nil
+	}
+	evs, err := decodeEvents(span.first, row)
+	if err != nil {
+		return false, fmt.Errorf("event row %d: %w", span.first, err)
+	}
+	r.batch = evs[r.at-span.first:]
+	return true, nil
+}
+
+// ended says whether the node has stopped.
+func (r *Reader) ended() bool {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	return r.s.closed
+}
+
+// pruned says whether events were deleted since oldest was the oldest one.
+func (r *Reader) pruned(oldest uint64) bool {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	return r.s.oldest != oldest
 }

@@ -163,3 +163,18 @@ func (n *Node) LastEvent() uint64 {
 	defer n.events.mu.Unlock()
 	return n.events.next - 1
 }
+
+// OldestEvent is the Seq of the oldest event that is kept, and FirstEvent that of the first one since the node's start.
+// Either may be yet to come.
+func (n *Node) OldestEvent() uint64 {
+	n.events.mu.Lock()
+	defer n.events.mu.Unlock()
+	return n.events.oldest
+}
+
+// FirstEvent: see OldestEvent.
+func (n *Node) FirstEvent() uint64 {
+	n.events.mu.Lock()
+	defer n.events.mu.Unlock()
+	return n.events.first
+}

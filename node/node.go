@@ -48,6 +48,7 @@ type Node struct {
 	postbox   *postbox
 	gossip    *gossip
 	events    *stream
+	eventLog  *eventLog // of the committer
 	flood     *flood
 	clients   clients
 	paying    atomic.Bool // there are, or were since the start, Rod payments of our own

@@ -370,7 +370,7 @@ func (n *Node) ledgerNotice(t *turn, x forward.Notice) {
 	case forward.PaymentPartFailed:
 		say(PartFailed, "payment", x.ID, "part", x.Part.Index, "reason", explain(x.Part, x.Outcome))
 	case forward.PaymentPaid:
-		say(PaymentDone, "payment", x.ID, "hash", x.Hash, "preimage", x.Preimage)
+		say(PaymentDone, "payment", x.ID, "hash", x.Hash)
 	case forward.PaymentDone:
 		if !x.Paid {
 			if n.postponed(x.ID) {

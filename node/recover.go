@@ -18,6 +18,9 @@ import (
 // recover makes everything that the rows describe. It is the same whether the node was stopped or its power was cut, and
 // for a node without a past.
 func (n *Node) recover() error {
+	if err := n.loadEvents(); err != nil {
+		return err
+	}
 	asks, durable, err := n.loadChannels()
 	if err != nil {
 		return err

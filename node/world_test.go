@@ -110,7 +110,7 @@ func (w *world) start(cfg Config) *Node {
 	return n
 }
 
-// try is start for a node that may not survive it.
+// try is start for a node that may not survive it: there may be one although it did not start.
 func (w *world) try(cfg Config) (*Node, error) {
 	n, err := New(cfg)
 	if err != nil {
@@ -118,7 +118,7 @@ func (w *world) try(cfg Config) (*Node, error) {
 	}
 	w.t.Cleanup(func() { n.Stop() })
 	if err := n.Start(w.ctx); err != nil {
-		return nil, err
+		return n, err
 	}
 	if len(n.Addrs()) > 0 {
 		w.net.set(cfg.Alias, n.Addrs()[0].String())
@@ -157,10 +157,10 @@ func (w *world) until(what string, f func() bool) {
 	}
 }
 
-// wait waits for an event of a kind since from, whose fields are as given.
+// wait waits for an event of a kind since from (0: since the node's start), whose fields are as given.
 func (w *world) wait(n *Node, from uint64, k Kind, pairs ...string) Event {
 	w.t.Helper()
-	r := n.Events(from)
+	r := n.Events(max(from, n.FirstEvent()))
 	defer r.Close()
 next:
 	for {

@@ -63,10 +63,10 @@ func (w *network) start(name string, listen ...string) *node.Node {
 	return n
 }
 
-// wait waits for an event of a kind, whose fields are as given.
+// wait waits for an event of a kind since the node's start, whose fields are as given.
 func (w *network) wait(n *node.Node, k node.Kind, pairs ...string) node.Event {
 	w.t.Helper()
-	r := n.Events(0)
+	r := n.Events(n.FirstEvent())
 	defer r.Close()
 	for {
 		ev, err := r.Next(w.ctx)

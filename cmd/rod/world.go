@@ -182,7 +182,7 @@ func (a *actor) wake() error {
 
 // read copies the events of a life into the log, until it ends.
 func (a *actor) read(n *node.Node, life int) {
-	r := n.Events(0)
+	r := n.Events(n.FirstEvent())
 	defer r.Close()
 	for {
 		ev, err := r.Next(context.Background()) // ends with the node, after its last event
