@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,21 +32,28 @@ func init() { // not at the declaration: a script's line refers to its command
 		"start":   {"start NODE... [--option]...", 1, 20, nil, (*world).startNodes},
 		"stop":    {"stop NODE...", 1, 9, nil, (*world).stopNodes},
 		"kill":    {"kill NODE...", 1, 9, nil, (*world).killNodes},
+		"repeat":  {"repeat TIMES", 1, 1, nil, (*world).repeat},
 		"restart": {"restart NODE...", 1, 9, nil, (*world).restartNodes},
 
-		"fund":       {"fund NODE...", 1, 9, nil, (*world).fund},
-		"mine":       {"mine BLOCKS", 1, 1, nil, (*world).mineBlocks},
-		"connect":    {"connect NODE NODE", 2, 2, nil, (*world).connect},
-		"disconnect": {"disconnect NODE NODE", 2, 2, nil, (*world).disconnect},
-		"open":       {"open NODE NODE CAPACITY [private] [push=AMOUNT]", 3, 4, []string{"push"}, (*world).open},
-		"usable":     {"usable NODE NODE [CHANNELS]", 2, 3, nil, (*world).usable},
-		"pay":        {"pay NODE NODE AMOUNT [xTIMES] [withdrawn] [by=AT_A_TIME] [parts=N] [fails=NAME] [hop=N]", 3, 5, []string{"by", "parts", "fails", "hop"}, (*world).pay},
-		"close":      {"close NODE NODE", 2, 2, nil, (*world).close},
-		"closed":     {"closed NODE NODE", 2, 2, nil, (*world).closed},
+		"fund":        {"fund NODE...", 1, 9, nil, (*world).fund},
+		"mine":        {"mine BLOCKS", 1, 1, nil, (*world).mineBlocks},
+		"connect":     {"connect NODE NODE [wire]", 2, 3, nil, (*world).connect},
+		"cut":         {"cut NODE NODE after=MESSAGES", 2, 2, []string{"after"}, (*world).cut},
+		"disconnect":  {"disconnect NODE NODE", 2, 2, nil, (*world).disconnect},
+		"open":        {"open NODE NODE CAPACITY [private] [push=AMOUNT]", 3, 4, []string{"push"}, (*world).open},
+		"usable":      {"usable NODE NODE [CHANNELS]", 2, 3, nil, (*world).usable},
+		"pay":         {payUsage, 3, 6, payOptions, (*world).pay},
+		"keep paying": {"keep " + payUsage, 3, 6, payOptions, (*world).keepPaying},
+		"stop paying": {"stop paying", 0, 0, nil, (*world).stopPaying},
+		"close":       {"close NODE NODE", 2, 2, nil, (*world).close},
+		"closed":      {"closed NODE NODE", 2, 2, nil, (*world).closed},
 
-		"expect agree":  {"expect agree", 0, 0, nil, (*world).agree},
-		"expect theirs": {"expect theirs NODE NODE AMOUNT", 3, 3, nil, (*world).theirs},
-		"expect graph":  {"expect graph NODE [nodes=N] [channels=N] [updates=N]", 1, 1, []string{"nodes", "channels", "updates"}, (*world).expectGraph},
+		"expect agree":    {"expect agree", 0, 0, nil, (*world).agree},
+		"expect theirs":   {"expect theirs NODE NODE AMOUNT", 3, 3, nil, (*world).theirs},
+		"expect progress": {"expect progress [payments=N]", 0, 0, []string{"payments"}, (*world).progress},
+		"expect cuts":     {"expect cuts NODE NODE AT_LEAST", 3, 3, nil, (*world).expectCuts},
+		"expect ledgers":  {"expect ledgers", 0, 0, nil, (*world).ledgers},
+		"expect graph":    {"expect graph NODE [nodes=N] [channels=N] [updates=N]", 1, 1, []string{"nodes", "channels", "updates"}, (*world).expectGraph},
 	}
 }
 
@@ -57,11 +65,16 @@ type world struct {
 	nodes   map[string]regtest.Node
 	down    map[string]bool // stopped or killed
 	closing map[[2]string]*closing
+	wires   map[[2]string]*regtest.Wire
+	flows   []*flow
+	again   sync.WaitGroup // connections that are made again after a cut
+	script  string         // that runs
 }
 
 func newWorld(t *testing.T, kind string) *world {
 	t.Helper()
-	w := &world{t: t, kind: kind, btc: regtest.Bitcoind(t), nodes: map[string]regtest.Node{}, down: map[string]bool{}, closing: map[[2]string]*closing{}}
+	w := &world{t: t, kind: kind, btc: regtest.Bitcoind(t), nodes: map[string]regtest.Node{}, down: map[string]bool{}, closing: map[[2]string]*closing{}, wires: map[[2]string]*regtest.Wire{}}
+	t.Cleanup(w.again.Wait)
 	w.btc.Mine(1, burn) // a chain whose tip is young: nodes wait for that
 	return w
 }
@@ -235,7 +248,12 @@ func (w *world) connect(l *line) error {
 	if err != nil {
 		return err
 	}
-	if err := a.Connect(b.ID(), b.Addr()); err != nil {
+	addr := b.Addr()
+	if l.has(2, "wire") {
+		wire := regtest.NewWire(w.t, addr)
+		w.wires[[2]string{l.words[0], l.words[1]}], addr = wire, wire.Addr()
+	}
+	if err := a.Connect(b.ID(), addr); err != nil {
 		return err
 	}
 	return w.until(func() error {
@@ -250,6 +268,62 @@ func (w *world) connect(l *line) error {
 		}
 		return nil
 	})
+}
+
+// cut cuts a wire once so many messages more have passed, both ways counted. The first of the two then connects again at once.
+func (w *world) cut(l *line) error {
+	wire := w.wires[[2]string{l.words[0], l.words[1]}]
+	if wire == nil {
+		return errors.New("they are not connected by a wire")
+	}
+	after, err := l.count("after", 0)
+	if err != nil {
+		return err
+	}
+	a, b, err := w.pair(l)
+	if err != nil {
+		return err
+	}
+	done := wire.CutAfter(after)
+	joins := wire.Joins()
+	w.again.Go(func() {
+		select {
+		case <-done:
+			_ = w.until(func() error { // it takes a moment until a has noticed, and makes a new one
+				if err := a.Connect(b.ID(), wire.Addr()); err != nil || wire.Joins() > joins {
+					return err
+				}
+				return errors.New("the old connection")
+			})
+		case <-w.t.Context().Done():
+		}
+	})
+	return nil
+}
+
+func (w *world) expectCuts(l *line) error {
+	want, err := strconv.Atoi(l.words[2])
+	if err != nil {
+		return err
+	}
+	if got := w.wires[[2]string{l.words[0], l.words[1]}].Cuts(); got < want {
+		return fmt.Errorf("it was cut %d times", got)
+	}
+	return nil
+}
+
+// repeat runs its block, with $n counting from 1.
+func (w *world) repeat(l *line) error {
+	times, err := strconv.Atoi(l.words[0])
+	if err != nil {
+		return err
+	}
+	for n := range times {
+		if err := w.runLines(w.script, l.with(n+1).block); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (w *world) disconnect(l *line) error {
@@ -433,7 +507,7 @@ func (w *world) expectGraph(l *line) error {
 			return err
 		}
 		for name, got := range map[string]int{"nodes": g.Nodes, "channels": g.Channels, "updates": g.Updates} {
-			want, err := l.number64(name, got)
+			want, err := l.count(name, got)
 			if err != nil {
 				return err
 			}

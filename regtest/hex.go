@@ -2,6 +2,7 @@ package regtest
 
 import (
 	"encoding/hex"
+	"fmt"
 	"io"
 	"strings"
 )
@@ -13,4 +14,13 @@ func Hex(x interface{ Serialize(io.Writer) error }) string {
 		panic(err) // a Builder never fails, nor does what was read or built in memory
 	}
 	return b.String()
+}
+
+// unhex reads hex, and says what it was that is none.
+func unhex(text string) ([]byte, error) {
+	b, err := hex.DecodeString(text)
+	if err != nil {
+		err = fmt.Errorf("%.80q is not hex", text)
+	}
+	return b, err
 }

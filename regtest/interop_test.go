@@ -92,11 +92,11 @@ func TestScripts(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"opn rod1 peer1":            "no such command",
-		"open rod1 peer1":           "want \"open",
-		"open rod1 peer1 1sat x=1":  "no option x",
-		"expect grph rod1":          "no such command",
-		"pay rod1 peer1 1sat 2 3 4": "want \"pay",
+		"opn rod1 peer1":              "no such command",
+		"open rod1 peer1":             "want \"open",
+		"open rod1 peer1 1sat x=1":    "no option x",
+		"expect grph rod1":            "no such command",
+		"pay rod1 peer1 1sat 2 3 4 5": "want \"pay",
 	} {
 		if _, err := readLine(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", text, err, want)
@@ -174,16 +174,26 @@ func (m *matrix) String() string {
 // run runs a script to its end, or to the first command that fails.
 func (w *world) run(s *script) {
 	w.t.Helper()
-	for _, l := range s.lines {
-		begin := time.Now()
-		err := l.command.run(w, &l)
-		if err != nil {
-			w.t.Errorf("%s.txt:%d: %s: %v", s.name, l.number, l.text, err)
-			w.tails(err)
-			w.t.FailNow()
-		}
-		w.t.Logf("%s.txt:%d: %s: %.1f s", s.name, l.number, l.text, time.Since(begin).Seconds())
+	defer w.stopFlows()
+	if err := w.runLines(s.name, s.lines); err != nil {
+		w.t.Error(err)
+		w.tails(err)
 	}
+}
+
+func (w *world) runLines(name string, lines []line) error {
+	for _, l := range lines {
+		begin := time.Now()
+		w.script = name
+		if err := l.command.run(w, &l); err != nil {
+			if l.block != nil {
+				return err // says where
+			}
+			return fmt.Errorf("%s.txt:%d: %s: %w", name, l.number, l.text, err)
+		}
+		w.t.Logf("%s.txt:%d: %s: %.1f s", name, l.number, l.text, time.Since(begin).Seconds())
+	}
+	return nil
 }
 
 // tails shows what the nodes have written last, unless the error does.

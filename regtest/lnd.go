@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -209,8 +208,13 @@ func (l *Lnd) Channels() ([]Channel, error) {
 	if err := l.api.do("GET", "/v1/channels", nil, &open); err != nil {
 		return nil, err
 	}
+	ready, err := l.routable()
+	if err != nil {
+		return nil, err
+	}
 	var all []Channel
 	for _, c := range open.Channels {
+		c.Active = c.Active && ready[c.Point]
 		all = append(all, c.channel())
 	}
 	// What is opening or closing is in a list of its own.
@@ -234,6 +238,24 @@ func (l *Lnd) Channels() ([]Channel, error) {
 		}
 	}
 	return all, nil
+}
+
+// routable are the channels that lnd's payments may take: those in its graph with the policies of both ends. It comes to that some
+// time after it calls a channel active.
+func (l *Lnd) routable() (map[string]bool, error) {
+	var graph struct {
+		Edges []struct {
+			Point  string    `json:"chan_point"`
+			First  *struct{} `json:"node1_policy"`
+			Second *struct{} `json:"node2_policy"`
+		}
+	}
+	err := l.api.do("GET", "/v1/graph?include_unannounced=true", nil, &graph)
+	ready := map[string]bool{}
+	for _, e := range graph.Edges {
+		ready[e.Point] = e.First != nil && e.Second != nil
+	}
+	return ready, err
 }
 
 func (c *lndChannel) channel() Channel {
@@ -281,60 +303,11 @@ func (l *Lnd) Invoice(msat uint64) (Invoice, error) {
 }
 
 func (l *Lnd) Withdraw(inv Invoice) error {
-	hash, err := hex.DecodeString(inv.Hash)
+	hash, err := unhex(inv.Hash)
 	if err != nil {
 		return err
 	}
 	return l.api.do("POST", "/v2/invoices/cancel", map[string]any{"payment_hash": hash}, nil)
-}
-
-// lndAttempt is one HTLC of a payment.
-type lndAttempt struct {
-	Status  string
-	Failure *struct {
-		Code   string
-		Source int `json:"failure_source_index"`
-	}
-}
-
-func (l *Lnd) Pay(p Payment) (o Outcome, err error) {
-	in := map[string]any{
-		"payment_request": p.Invoice, "timeout_seconds": 60, "fee_limit_msat": "1000000000", "max_parts": max(1, p.Parts), "no_inflight_updates": true,
-		"allow_self_payment": true,
-	}
-	if len(p.FirstHop) > 0 {
-		records := map[string]string{}
-		for t, v := range p.FirstHop {
-			records[strconv.FormatUint(t, 10)] = base64.StdEncoding.EncodeToString(v)
-		}
-		in["first_hop_custom_records"] = records
-	}
-	err = l.api.stream(context.Background(), "POST", "/v2/router/send", in, func(line json.RawMessage) error {
-		var update struct {
-			Status string
-			Reason string `json:"failure_reason"`
-			Fee    uint64 `json:"fee_msat,string"`
-			HTLCs  []lndAttempt
-		}
-		if err := json.Unmarshal(line, &update); err != nil {
-			return err
-		}
-		switch update.Status {
-		case "SUCCEEDED":
-			o = Outcome{Paid: true, Fee: update.Fee}
-			return errEnough
-		case "FAILED":
-			o = Outcome{Failure: strings.ToLower(update.Reason), Hop: -1}
-			for _, h := range update.HTLCs {
-				if h.Failure != nil {
-					o.Failure, o.Hop = strings.ToLower(h.Failure.Code), h.Failure.Source
-				}
-			}
-			return errEnough
-		}
-		return nil
-	})
-	return o, err
 }
 
 func (l *Lnd) Graph() (Graph, error) {

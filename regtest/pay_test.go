@@ -1,23 +1,35 @@
 package regtest_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"lightningrod/regtest"
 )
+
+// The words of pay: any takes every outcome, a refusal too; withdrawn has the payee take its invoice back before it is paid; unknown pays another hash
+// than the invoice's; fee and expiry are what the first hop gets too little of.
+const payUsage = "pay NODE NODE AMOUNT [xTIMES] [any] [withdrawn] [unknown] [by=AT_A_TIME] [parts=N] [less-fee=AMOUNT] [less-expiry=BLOCKS] [fails=NAME] [hop=N]"
+
+var payOptions = []string{"by", "parts", "less-fee", "less-expiry", "fails", "hop"}
 
 // wish is a line that pays.
 type wish struct {
 	amount    uint64 // msat
 	times, by int
-	parts     int
-	withdrawn bool // the payee takes the invoice back before it is paid
+	any       bool
+	withdrawn bool
 	fails     string
 	hop       int
+	payment   regtest.Payment // all but the invoice
 }
 
 func readWish(l *line) (x wish, err error) {
@@ -25,25 +37,34 @@ func readWish(l *line) (x wish, err error) {
 	if err != nil {
 		return x, err
 	}
-	x = wish{amount: uint64(v), times: 1, fails: l.options["fails"], withdrawn: l.has(3, "withdrawn")}
+	x = wish{amount: uint64(v), times: 1, fails: l.options["fails"]}
 	for _, word := range l.words[3:] {
-		if times, ok := strings.CutPrefix(word, "x"); ok {
+		times, ok := strings.CutPrefix(word, "x")
+		switch {
+		case ok:
 			if x.times, err = strconv.Atoi(times); err != nil {
 				return x, err
 			}
-		} else if word != "withdrawn" {
-			return x, fmt.Errorf("%q: want xTIMES or withdrawn", word)
+		case word == "any":
+			x.any = true
+		case word == "withdrawn":
+			x.withdrawn = true
+		case word == "unknown":
+			x.payment.Unknown = true
+		default:
+			return x, fmt.Errorf("%q: want %q", word, payUsage)
 		}
 	}
-	for name, to := range map[string]*int{"by": &x.by, "parts": &x.parts, "hop": &x.hop} {
-		if *to, err = l.number64(name, 1); err != nil {
+	for name, to := range map[string]*int{"by": &x.by, "parts": &x.payment.Parts, "hop": &x.hop, "less-expiry": &x.payment.LessExpiry} {
+		otherwise := map[string]int{"by": 1, "hop": -1}[name]
+		if *to, err = l.count(name, otherwise); err != nil {
 			return x, err
 		}
 	}
-	if l.options["hop"] == "" {
-		x.hop = -1
+	if text := l.options["less-fee"]; text != "" {
+		x.payment.LessFee, err = msat(text)
 	}
-	return x, nil
+	return x, err
 }
 
 // pay pays invoices, so many at a time, and waits for all outcomes.
@@ -92,8 +113,12 @@ func (w *world) pay(l *line) error {
 }
 
 func payOne(a regtest.Node, inv regtest.Invoice, x wish) error {
-	o, err := a.Pay(regtest.Payment{Invoice: inv.Text, Parts: x.parts})
+	p := x.payment
+	p.Invoice = inv.Text
+	o, err := a.Pay(p)
 	switch {
+	case x.any:
+		return nil
 	case err != nil:
 		return err
 	case o.Paid && x.fails != "":
@@ -104,4 +129,117 @@ func payOne(a regtest.Node, inv regtest.Invoice, x wish) error {
 		return fmt.Errorf("it failed at hop %d", o.Hop)
 	}
 	return nil
+}
+
+// flow is payments that go on, while nodes come and go.
+type flow struct {
+	paid, failed atomic.Int64
+	stop         context.CancelFunc
+	done         sync.WaitGroup
+}
+
+// keepPaying pays until stop paying. That a node is down, or has no way, is part of it: what counts are the ledgers in the end.
+func (w *world) keepPaying(l *line) error {
+	a, b, err := w.pair(l)
+	if err != nil {
+		return err
+	}
+	x, err := readWish(l)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(w.t.Context())
+	f := &flow{stop: stop}
+	for range x.by {
+		f.done.Go(func() {
+			for ctx.Err() == nil {
+				if inv, err := b.Invoice(x.amount); err == nil {
+					if o, err := a.Pay(regtest.Payment{Invoice: inv.Text}); err == nil && o.Paid {
+						f.paid.Add(1)
+						continue
+					}
+				}
+				f.failed.Add(1)
+				select { // no busy loop while the other is down
+				case <-ctx.Done():
+				case <-time.After(50 * time.Millisecond):
+				}
+			}
+		})
+	}
+	w.flows = append(w.flows, f)
+	return nil
+}
+
+func (w *world) stopFlows() {
+	for _, f := range w.flows {
+		f.stop()
+	}
+	for _, f := range w.flows {
+		f.done.Wait()
+	}
+	w.flows = nil
+}
+
+func (w *world) stopPaying(*line) error {
+	for i, f := range w.flows {
+		w.t.Logf("flow %d: %d paid, %d not", i+1, f.paid.Load(), f.failed.Load())
+	}
+	w.stopFlows()
+	return nil
+}
+
+// progress waits until so many payments more of every flow have come through.
+func (w *world) progress(l *line) error {
+	want, err := l.count("payments", 1)
+	if err != nil {
+		return err
+	}
+	for i, f := range w.flows {
+		from := f.paid.Load()
+		err := w.until(func() error {
+			if got := f.paid.Load() - from; got < int64(want) {
+				return fmt.Errorf("flow %d: %d payments came through, want %d", i+1, got, want)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ledgers waits until no payment is without outcome, and compares all payers with all payees: whatever one calls paid another has
+// received, and the other way round.
+func (w *world) ledgers(*line) error {
+	return w.until(func() error {
+		paid, received := map[string]int64{}, map[string]int64{}
+		for _, name := range slices.Sorted(maps.Keys(w.running())) {
+			b, err := w.nodes[name].Ledger()
+			if err != nil {
+				return err
+			}
+			if len(b.Pending) > 0 {
+				return fmt.Errorf("%s: %d payments have no outcome: %v", name, len(b.Pending), b.Pending)
+			}
+			maps.Copy(paid, b.Paid)
+			maps.Copy(received, b.Received)
+		}
+		for hash, amount := range paid {
+			got, ok := received[hash]
+			if !ok {
+				return fmt.Errorf("payment %s is paid, and nobody has received it", hash)
+			}
+			if amount != 0 && got != amount {
+				return fmt.Errorf("payment %s: %d msat paid, %d received", hash, amount, got)
+			}
+		}
+		for hash := range received {
+			if _, ok := paid[hash]; !ok {
+				return fmt.Errorf("payment %s is received, and its payer does not know", hash)
+			}
+		}
+		return nil
+	})
 }

@@ -34,6 +34,7 @@ type Node interface {
 	Invoice(msat uint64) (Invoice, error)
 	Withdraw(Invoice) error // nobody may pay it any more
 	Pay(Payment) (Outcome, error)
+	Ledger() (Ledger, error)
 
 	Graph() (Graph, error)
 }
@@ -74,6 +75,11 @@ type Payment struct {
 	Invoice string
 	Parts   int // at most; 0: one
 
+	// What is wrong with it on purpose; not every kind can do that.
+	Unknown    bool  // another payment hash
+	LessFee    int64 // msat, that the first hop gets too little
+	LessExpiry int   // blocks, likewise
+
 	// FirstHop are TLV records for update_add_htlc; not every kind can send them.
 	FirstHop map[uint64][]byte
 }
@@ -86,6 +92,12 @@ type Outcome struct {
 	Failure string
 	Hop     int
 	Fee     uint64 // msat
+}
+
+// Ledger is what a node has paid and received, in msat without fees, by payment hash (hex).
+type Ledger struct {
+	Paid, Received map[string]int64
+	Pending        []string // hashes of payments without outcome, perhaps with what is known of them
 }
 
 // Graph is what a node knows of the public network.

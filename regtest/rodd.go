@@ -2,6 +2,7 @@ package regtest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -69,8 +71,12 @@ func NewRodd(t testing.TB, name string, btc *Bitcoin, options ...string) *Rodd {
 	r.api.http.Transport = &http.Transport{MaxIdleConnsPerHost: 32, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	}}
+	listen := "--listen.p2p=" + r.addr
+	if i := slices.Index(options, NoListener); i >= 0 {
+		listen, options = "--listen.p2p=", slices.Delete(slices.Clone(options), i, i+1)
+	}
 	p.command = append([]string{
-		command, "--data-dir", p.dir, "--alias", name, "--listen.p2p", r.addr, "--listen.api", socket, "--seed.no-encrypt",
+		command, "--data-dir", p.dir, "--alias", name, listen, "--listen.api", socket, "--seed.no-encrypt",
 		"--chain.backend", "bitcoind", "--bitcoind.addr", btc.Access.Addr, "--bitcoind.cookie", btc.Access.Cookie, "--log.level", level("info"),
 	}, options...)
 	// A seed has to be asked for; its words go nowhere.
@@ -82,6 +88,9 @@ func NewRodd(t testing.TB, name string, btc *Bitcoin, options ...string) *Rodd {
 	}
 	return r
 }
+
+// NoListener is an option of NewRodd: others cannot connect to it, it has to connect to them.
+const NoListener = "--no-listener"
 
 func (r *Rodd) ID() string   { return r.id }
 func (r *Rodd) Addr() string { return r.addr }
@@ -233,8 +242,8 @@ func (r *Rodd) Invoice(msat uint64) (Invoice, error) {
 func (r *Rodd) Withdraw(Invoice) error { return errors.New("rodd cannot withdraw an invoice") }
 
 func (r *Rodd) Pay(p Payment) (o Outcome, err error) {
-	if len(p.FirstHop) > 0 {
-		return o, errors.New("rodd sends no TLV records of others")
+	if len(p.FirstHop) > 0 || p.Unknown || p.LessFee != 0 || p.LessExpiry != 0 {
+		return o, errors.New("rodd pays what an invoice says, and nothing else")
 	}
 	var out struct {
 		ID    uint64 `json:",string"`
@@ -260,33 +269,22 @@ var said = regexp.MustCompile(`^hop (\d+): (\w+)`)
 // failure finds the event that tells why a payment failed.
 func (r *Rodd) failure(payment uint64) (o Outcome, err error) {
 	o = Outcome{Failure: "unknown", Hop: -1}
-	for after := ""; ; {
-		var page struct {
-			Items []struct {
-				Kind   string
-				Fields map[string]string
-			}
-			Next string
+	err = r.pages("/events", func(item json.RawMessage) error {
+		var ev struct {
+			Kind   string
+			Fields map[string]string
 		}
-		if err := r.api.do("GET", "/events?limit=1000&after="+url.QueryEscape(after), nil, &page); err != nil {
-			return o, err
+		if err := json.Unmarshal(item, &ev); err != nil || ev.Kind != "payment.part_failed" || ev.Fields["payment"] != strconv.FormatUint(payment, 10) {
+			return err
 		}
-		for _, ev := range page.Items {
-			if ev.Kind != "payment.part_failed" || ev.Fields["payment"] != strconv.FormatUint(payment, 10) {
-				continue
-			}
-			if m := said.FindStringSubmatch(ev.Fields["reason"]); m != nil {
-				hop, _ := strconv.Atoi(m[1])
-				o = Outcome{Failure: snake(m[2]), Hop: hop + 1}
-			} else {
-				o = Outcome{Failure: ev.Fields["reason"], Hop: -1}
-			}
+		o = Outcome{Failure: ev.Fields["reason"], Hop: -1}
+		if m := said.FindStringSubmatch(ev.Fields["reason"]); m != nil {
+			hop, _ := strconv.Atoi(m[1])
+			o = Outcome{Failure: snake(m[2]), Hop: hop + 1}
 		}
-		if page.Next == "" {
-			return o, nil
-		}
-		after = page.Next
-	}
+		return nil
+	})
+	return o, err
 }
 
 // snake writes TemporaryChannelFailure as temporary_channel_failure.
@@ -299,6 +297,66 @@ func snake(camel string) string {
 		b.WriteRune(c)
 	}
 	return strings.ToLower(strings.TrimPrefix(b.String(), "Fail"))
+}
+
+// Ledger reads rodd's lists. The amount of a payment is in its invoice, and is left 0.
+func (r *Rodd) Ledger() (Ledger, error) {
+	b := Ledger{Paid: map[string]int64{}, Received: map[string]int64{}}
+	err := r.pages("/payments", func(item json.RawMessage) error {
+		var p struct {
+			Hash  string `json:"payment_hash"`
+			State string
+		}
+		err := json.Unmarshal(item, &p)
+		switch p.State {
+		case "succeeded":
+			b.Paid[p.Hash] = 0
+		case "pending":
+			b.Pending = append(b.Pending, p.Hash)
+		}
+		return err
+	})
+	if err != nil {
+		return b, err
+	}
+	return b, r.pages("/invoices", func(item json.RawMessage) error {
+		var i struct {
+			Hash     string `json:"payment_hash"`
+			Received int64  `json:"received_msat"`
+			State    string
+		}
+		err := json.Unmarshal(item, &i)
+		if i.State == "paid" {
+			b.Received[i.Hash] = i.Received
+		}
+		return err
+	})
+}
+
+// pages reads a whole list.
+func (r *Rodd) pages(path string, f func(json.RawMessage) error) error {
+	for after := ""; ; {
+		var page struct {
+			Items []json.RawMessage
+			Next  string
+		}
+		cursor := ""
+		if after != "" {
+			cursor = "&after=" + url.QueryEscape(after)
+		}
+		if err := r.api.do("GET", path+"?limit=1000"+cursor, nil, &page); err != nil {
+			return err
+		}
+		for _, item := range page.Items {
+			if err := f(item); err != nil {
+				return err
+			}
+		}
+		if page.Next == "" {
+			return nil
+		}
+		after = page.Next
+	}
 }
 
 func (r *Rodd) Graph() (Graph, error) {

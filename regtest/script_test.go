@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -28,6 +29,7 @@ type line struct {
 	command *command
 	words   []string          // besides the command
 	options map[string]string // of the form name=value
+	block   []line            // of repeat
 }
 
 // readScript reads and checks a script, without running it.
@@ -38,6 +40,7 @@ func readScript(path, name string) (*script, error) {
 	}
 	defer f.Close()
 	s := &script{name: name}
+	into := []*[]line{&s.lines} // the last is the innermost block
 	sc := bufio.NewScanner(f)
 	for n := 1; sc.Scan(); n++ {
 		text, comment, _ := strings.Cut(sc.Text(), "#")
@@ -49,15 +52,26 @@ func readScript(path, name string) (*script, error) {
 			return nil, fmt.Errorf("%s:%d: %w", path, n, err)
 		}
 		l.number = n
+		inner := into[len(into)-1]
 		switch {
 		case len(l.words) == 0 && l.command == nil:
 		case l.command == nil && l.words[0] == "only":
 			s.only = l.words[1:]
 		case l.command == nil && l.words[0] == "full":
 			s.full = true
+		case l.command == nil && len(into) > 1: // end
+			into = into[:len(into)-1]
+		case l.command == nil:
+			return nil, fmt.Errorf("%s:%d: end of nothing", path, n)
 		default:
-			s.lines = append(s.lines, l)
+			*inner = append(*inner, l)
+			if l.command == commands["repeat"] {
+				into = append(into, &(*inner)[len(*inner)-1].block)
+			}
 		}
+	}
+	if len(into) > 1 {
+		return nil, fmt.Errorf("%s: a repeat without end", path)
 	}
 	if s.title == "" {
 		return nil, fmt.Errorf("%s: no comment says what it shows", path)
@@ -75,7 +89,7 @@ func readLine(text string) (l line, err error) {
 			l.words = append(l.words, w)
 		}
 	}
-	if len(l.words) == 0 || l.words[0] == "only" || l.words[0] == "full" {
+	if len(l.words) == 0 || l.words[0] == "only" || l.words[0] == "full" || l.text == "end" {
 		return l, nil
 	}
 	// The longest name counts: "expect graph" before "expect".
@@ -96,6 +110,24 @@ func readLine(text string) (l line, err error) {
 		return l, nil
 	}
 	return l, fmt.Errorf("%s: no such command", l.text)
+}
+
+// with is the line with $n as a number.
+func (l line) with(n int) line {
+	number := strconv.Itoa(n)
+	l.words, l.options = slices.Clone(l.words), maps.Clone(l.options)
+	for i := range l.words {
+		l.words[i] = strings.ReplaceAll(l.words[i], "$n", number)
+	}
+	for name, value := range l.options {
+		l.options[name] = strings.ReplaceAll(value, "$n", number)
+	}
+	block := make([]line, len(l.block))
+	for i := range l.block {
+		block[i] = l.block[i].with(n)
+	}
+	l.text, l.block = strings.ReplaceAll(l.text, "$n", number), block
+	return l
 }
 
 // msat reads an amount: 5msat, 1000sat, 0.5btc.
@@ -124,7 +156,7 @@ func sat(text string) (int64, error) {
 	return v / 1000, err
 }
 
-// amount is an option that is an amount in satoshi, 0 if it is not there.
+// sat is an option that is an amount in satoshi, 0 if it is not there.
 func (l *line) sat(name string) (int64, error) {
 	if l.options[name] == "" {
 		return 0, nil
@@ -132,8 +164,8 @@ func (l *line) sat(name string) (int64, error) {
 	return sat(l.options[name])
 }
 
-// number is an option that is a number.
-func (l *line) number64(name string, otherwise int) (int, error) {
+// count is an option that is a number.
+func (l *line) count(name string, otherwise int) (int, error) {
 	if l.options[name] == "" {
 		return otherwise, nil
 	}

@@ -1,0 +1,196 @@
+package regtest
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// lndAttempt is one HTLC of a payment.
+type lndAttempt struct {
+	Status  string
+	Failure *struct {
+		Code   string
+		Source int `json:"failure_source_index"`
+	}
+}
+
+func (a lndAttempt) outcome() Outcome {
+	switch {
+	case a.Status == "SUCCEEDED":
+		return Outcome{Paid: true}
+	case a.Failure == nil:
+		return Outcome{Failure: strings.ToLower(a.Status), Hop: -1}
+	}
+	return Outcome{Failure: strings.ToLower(a.Failure.Code), Hop: a.Failure.Source}
+}
+
+// lndRequest is what lnd reads in an invoice.
+type lndRequest struct {
+	Destination string
+	Msat        uint64 `json:"num_msat,string"`
+	Expiry      int    `json:"cltv_expiry,string"`
+	Secret      []byte `json:"payment_addr"`
+	HashText    string `json:"payment_hash"`
+}
+
+func (l *Lnd) Pay(p Payment) (Outcome, error) {
+	in := map[string]any{"timeout_seconds": 60, "fee_limit_msat": "1000000000", "max_parts": max(1, p.Parts), "no_inflight_updates": true}
+	switch {
+	case p.LessFee != 0 || p.LessExpiry != 0:
+		return l.payRoute(p)
+	case p.Unknown:
+		r, err := l.decode(p.Invoice)
+		if err != nil {
+			return Outcome{}, err
+		}
+		dest, err := unhex(r.Destination)
+		if err != nil {
+			return Outcome{}, err
+		}
+		const tlvOnion, paymentSecret = 9, 15
+		in["dest"], in["payment_addr"], in["payment_hash"] = dest, r.Secret, random32()
+		in["amt_msat"], in["final_cltv_delta"], in["dest_features"] = strconv.FormatUint(r.Msat, 10), r.Expiry, []int{tlvOnion, paymentSecret}
+	default:
+		in["payment_request"] = p.Invoice
+	}
+	if len(p.FirstHop) > 0 {
+		in["first_hop_custom_records"] = records(p.FirstHop)
+	}
+	var o Outcome
+	err := l.api.stream(context.Background(), "POST", "/v2/router/send", in, func(line json.RawMessage) error {
+		var update struct {
+			Status string
+			Reason string `json:"failure_reason"`
+			Fee    uint64 `json:"fee_msat,string"`
+			HTLCs  []lndAttempt
+		}
+		if err := json.Unmarshal(line, &update); err != nil {
+			return err
+		}
+		switch update.Status {
+		case "SUCCEEDED":
+			o = Outcome{Paid: true, Fee: update.Fee}
+			return errEnough
+		case "FAILED":
+			o = Outcome{Failure: strings.ToLower(update.Reason), Hop: -1}
+			for _, h := range update.HTLCs {
+				if h.Failure != nil {
+					o = h.outcome()
+				}
+			}
+			return errEnough
+		}
+		return nil
+	})
+	return o, err
+}
+
+// records are TLV records as lnd takes them.
+func records(tlvs map[uint64][]byte) map[string]string {
+	out := map[string]string{}
+	for t, v := range tlvs {
+		out[strconv.FormatUint(t, 10)] = base64.StdEncoding.EncodeToString(v)
+	}
+	return out
+}
+
+func random32() []byte {
+	b := make([]byte, 32)
+	rand.Read(b)
+	return b
+}
+
+func (l *Lnd) decode(text string) (r lndRequest, err error) {
+	return r, l.api.do("GET", "/v1/payreq/"+text, nil, &r)
+}
+
+// payRoute pays over the route that lnd would take, with a smaller fee or expiry for the first hop.
+func (l *Lnd) payRoute(p Payment) (Outcome, error) {
+	r, err := l.decode(p.Invoice)
+	if err != nil {
+		return Outcome{}, err
+	}
+	hash, err := unhex(r.HashText)
+	if err != nil {
+		return Outcome{}, err
+	}
+	var found struct{ Routes []map[string]any }
+	ask := map[string]any{"amt_msat": strconv.FormatUint(r.Msat, 10), "final_cltv_delta": r.Expiry}
+	if err := l.api.do("POST", "/v1/graph/routes/"+r.Destination+"/0", ask, &found); err != nil {
+		return Outcome{}, err
+	}
+	if len(found.Routes) == 0 {
+		return Outcome{}, errors.New("no route")
+	}
+	route := found.Routes[0]
+	hops, _ := route["hops"].([]any)
+	if len(hops) < 2 {
+		return Outcome{}, fmt.Errorf("a route of %d hops has nobody to forward", len(hops))
+	}
+	first, last := hops[0].(map[string]any), hops[len(hops)-1].(map[string]any)
+	for field, of := range map[string]map[string]any{"fee_msat": first, "total_amt_msat": route, "total_fees_msat": route} {
+		of[field] = less(of[field], p.LessFee)
+	}
+	// What the hop is told of the next one stays; what it gets itself has less distance to that.
+	route["total_time_lock"] = route["total_time_lock"].(float64) - float64(p.LessExpiry)
+	for _, old := range []string{"total_amt", "total_fees"} { // rounded, of old
+		delete(route, old)
+	}
+	last["mpp_record"] = map[string]any{"payment_addr": r.Secret, "total_amt_msat": strconv.FormatUint(r.Msat, 10)}
+	last["tlv_payload"] = true
+	var attempt lndAttempt
+	err = l.api.do("POST", "/v2/router/route/send", map[string]any{"payment_hash": hash, "route": route}, &attempt)
+	return attempt.outcome(), err
+}
+
+// less is a number that lnd writes as text, minus something.
+func less(text any, by int64) string {
+	v, _ := strconv.ParseInt(fmt.Sprint(text), 10, 64)
+	return strconv.FormatInt(v-by, 10)
+}
+
+// Ledger reads lnd's lists.
+func (l *Lnd) Ledger() (Ledger, error) {
+	var sent struct {
+		Payments []struct {
+			Hash   string `json:"payment_hash"`
+			Msat   int64  `json:"value_msat,string"`
+			Status string
+			HTLCs  []lndAttempt
+		}
+	}
+	var got struct {
+		Invoices []struct {
+			Hash  []byte `json:"r_hash"`
+			Msat  int64  `json:"amt_paid_msat,string"`
+			State string
+		}
+	}
+	if err := l.api.do("GET", "/v1/payments?include_incomplete=true&max_payments=100000", nil, &sent); err != nil {
+		return Ledger{}, err
+	}
+	if err := l.api.do("GET", "/v1/invoices?num_max_invoices=100000", nil, &got); err != nil {
+		return Ledger{}, err
+	}
+	b := Ledger{Paid: map[string]int64{}, Received: map[string]int64{}}
+	for _, p := range sent.Payments {
+		switch p.Status {
+		case "SUCCEEDED":
+			b.Paid[p.Hash] = p.Msat
+		case "IN_FLIGHT", "INITIATED":
+			b.Pending = append(b.Pending, fmt.Sprintf("%s: %+v", p.Hash, p.HTLCs))
+		}
+	}
+	for _, i := range got.Invoices {
+		if i.State == "SETTLED" {
+			b.Received[fmt.Sprintf("%x", i.Hash)] = i.Msat
+		}
+	}
+	return b, nil
+}
