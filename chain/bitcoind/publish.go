@@ -108,7 +108,7 @@ func (b *Backend) submit(ctx context.Context, txs []*wire.MsgTx) (rest []*wire.M
 	case code(err) == codeUnknownMethod || code(err) == codeMisc:
 		return nil, b.publishEach(ctx, txs)
 	case err != nil:
-		return nil, fmt.Errorf("publish package: %w", err)
+		return nil, fmt.Errorf("publish package: %w", b.refusal(ctx, txs[len(txs)-1], err))
 	case answer.success(txs):
 		b.look()
 		return nil, nil
@@ -129,6 +129,10 @@ func (b *Backend) submit(ctx context.Context, txs []*wire.MsgTx) (rest []*wire.M
 	}
 	if len(rest) < len(txs) {
 		return rest, nil
+	}
+	// Whoever is refused is missing for its children: that is no reason of its own.
+	if others := slices.DeleteFunc(slices.Clone(errs), func(e error) bool { return errors.Is(e, chain.ErrMissingInputs) }); len(others) > 0 {
+		errs = others
 	}
 	if len(errs) == 0 {
 		errs = append(errs, fmt.Errorf("publish package: %w: %s", chain.ErrRejected, answer.Message))

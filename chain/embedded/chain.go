@@ -46,14 +46,15 @@ type Chain struct {
 	hashes  *txscript.HashCache
 	journal *journal
 
-	mu     sync.RWMutex // guards all below, and every change of chain and pool
-	closed bool
-	pool   *mempool.TxPool
-	extra  uint64 // extra nonce of the last coinbase
-	fees   chain.FeeRates
-	height map[chainhash.Hash]uint32        // of every confirmed transaction
-	spent  map[wire.OutPoint]chainhash.Hash // every output spent on the best chain, and by whom
-	moves  []move                           // what the running operation did to the best chain, oldest first
+	mu      sync.RWMutex // guards all below, and every change of chain and pool
+	closed  bool
+	pool    *mempool.TxPool
+	extra   uint64 // extra nonce of the last coinbase
+	fees    chain.FeeRates
+	minimum int64                            // that the mempool takes, in satoshi per 1000 virtual bytes
+	height  map[chainhash.Hash]uint32        // of every confirmed transaction
+	spent   map[wire.OutPoint]chainhash.Hash // every output spent on the best chain, and by whom
+	moves   []move                           // what the running operation did to the best chain, oldest first
 
 	subs subscribers
 }
@@ -88,16 +89,17 @@ func Params() *chaincfg.Params {
 // New opens the chain in cfg.Dir, or starts one at the genesis block.
 func New(cfg Config) (_ *Chain, err error) {
 	c := &Chain{
-		params: Params(),
-		dir:    cfg.Dir,
-		wait:   closePatience,
-		clock:  &clock{},
-		sigs:   txscript.NewSigCache(10_000),
-		hashes: txscript.NewHashCache(1_000),
-		extra:  uint64(time.Now().UnixNano()) >> 1,
-		fees:   cfg.Fees,
-		height: make(map[chainhash.Hash]uint32),
-		spent:  make(map[wire.OutPoint]chainhash.Hash),
+		params:  Params(),
+		dir:     cfg.Dir,
+		wait:    closePatience,
+		clock:   &clock{},
+		sigs:    txscript.NewSigCache(10_000),
+		hashes:  txscript.NewHashCache(1_000),
+		extra:   uint64(time.Now().UnixNano()) >> 1,
+		fees:    cfg.Fees,
+		minimum: minRelay,
+		height:  make(map[chainhash.Hash]uint32),
+		spent:   make(map[wire.OutPoint]chainhash.Hash),
 	}
 	if c.fees == (chain.FeeRates{}) {
 		c.fees = chain.FeeRates{Slow: chain.FeerateFloor, Normal: 1000, Urgent: 2500}
@@ -311,11 +313,13 @@ func (c *Chain) tx(txid chainhash.Hash) (*wire.MsgTx, uint32, bool) {
 	return nil, 0, false
 }
 
-// FeeRates are the configured estimates.
+// FeeRates are the configured estimates, or what the mempool demands where that is more.
 func (c *Chain) FeeRates() chain.FeeRates {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	return c.fees
+	r := c.fees
+	r.Floor = max(r.Floor, chain.FromSatPerKvB(c.minimum))
+	return r.Sane()
 }
 
 // SetFeeRates changes the estimates, and tells subscribers. Relay and mining go on as before.

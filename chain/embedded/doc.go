@@ -7,7 +7,7 @@
 // when blocks are mined faster than that.
 //
 // The mempool has the policy of btcd v0.25 and takes packages; in what a channel needs it is bitcoind's, and where they differ the narrower:
-//   - a transaction must pay 1 sat/vB, by itself or (PublishPackage) together with the child it comes with;
+//   - a transaction must pay 1 sat/vB; where SetMempoolMin asks for more, by itself or (PublishPackage) together with the child it comes with;
 //   - a conflict is replaced only if it signals BIP 125 (an input sequence of at most 0xfffffffd, or an unconfirmed ancestor that does; bitcoind
 //     asks for that no longer since version 28); the replacement must have a higher fee rate than each conflict, pay the fees of them and their descendants and 1 sat/vB of its
 //     own size more, evict at most 100 transactions and spend no new unconfirmed output. A package of two may replace as well, by the sums of both. A

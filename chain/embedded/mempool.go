@@ -42,6 +42,15 @@ func (c *Chain) newPool() *mempool.TxPool {
 	})
 }
 
+// SetMempoolMin is how much a transaction, or a package, has to pay to get into the mempool from now on, as when that of a bitcoind is full. What
+// is in it stays. A rate below 1 sat/vB means that.
+func (c *Chain) SetMempoolMin(rate chain.FeePerKw) {
+	c.mu.Lock()
+	c.minimum = max(minRelay, 4*int64(rate))
+	c.mu.Unlock()
+	c.subs.call()
+}
+
 // Publish puts tx into the mempool. It is no error if it is there or confirmed already. A refusal wraps chain.ErrRejected, and
 // where the cause is known chain.ErrConflict, ErrMissingInputs, ErrPremature or ErrFeeTooLow.
 func (c *Chain) Publish(ctx context.Context, tx *wire.MsgTx) error {
@@ -70,6 +79,11 @@ func (c *Chain) publish(tx *wire.MsgTx) (added bool, err error) {
 
 // admit puts tx into the mempool by itself.
 func (c *Chain) admit(tx *btcutil.Tx) error {
+	if res, err := c.pool.CheckMempoolAcceptance(tx); err == nil && len(res.MissingParents) == 0 {
+		if err := paysEnough(int64(res.TxFee), res.TxSize, c.minimum, nil, nil); err != nil {
+			return err
+		}
+	}
 	_, err := c.pool.ProcessTransaction(tx, false, true, 0)
 	if err == nil || c.replaceAlone(tx, false) == nil {
 		return nil
@@ -92,7 +106,10 @@ func (c *Chain) TestAccept(tx *wire.MsgTx) error {
 	if err == nil && len(res.MissingParents) > 0 {
 		err = fmt.Errorf("parent %v", res.MissingParents[0])
 	}
-	if err == nil || c.replaceAlone(t, true) == nil {
+	switch {
+	case err == nil:
+		return paysEnough(int64(res.TxFee), res.TxSize, c.minimum, nil, nil)
+	case c.replaceAlone(t, true) == nil:
 		return nil
 	}
 	return c.refusal(t, err)

@@ -14,8 +14,9 @@ import (
 	"github.com/btcsuite/btcd/wire"
 )
 
-// PublishPackage publishes a transaction, the last of txs, together with its unconfirmed parents, so that it pays for them: what none of
-// them could pay alone is judged for all that need it. Either all of those are in the mempool then or none is. Errors are as of Publish.
+// PublishPackage publishes a transaction, the last of txs, together with its unconfirmed parents, so that it pays for them: where one alone would be below
+// SetMempoolMin, or could not replace another, the sum counts. Each has to pay 1 sat/vB all the same, as bitcoind asks of version 2. Errors are as of
+// Publish; those that need each other are all taken or none.
 func (c *Chain) PublishPackage(ctx context.Context, txs ...*wire.MsgTx) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -32,6 +33,11 @@ func (c *Chain) publishPackage(txs []*wire.MsgTx) (added bool, err error) {
 	defer c.mu.Unlock()
 	if c.closed {
 		return false, ErrClosed
+	}
+	for _, parent := range txs[:max(len(txs)-1, 0)] {
+		if !spendsOf(btcutil.NewTx(txs[len(txs)-1]), parent.TxHash()) {
+			return false, fmt.Errorf("%w: a package is a transaction and its parents, %v is none", chain.ErrRejected, parent.TxHash())
+		}
 	}
 	// Whoever can pay for itself goes in by itself; the parents' refusals wait for the child.
 	var rest []*btcutil.Tx
@@ -58,16 +64,15 @@ func (c *Chain) publishPackage(txs []*wire.MsgTx) (added bool, err error) {
 	if len(rest) < 2 {
 		return added, err
 	}
-	if err := c.acceptTogether(rest, false); err != nil {
-		return added, fmt.Errorf("publish package: %w", err)
+	if why := c.acceptTogether(rest); why != nil {
+		return added, fmt.Errorf("%w; as a package: %w", err, why)
 	}
 	return true, nil
 }
 
-// acceptTogether takes transactions into the mempool whose fees suffice in sum only, or leaves it as it was (always, if it is a trial). What is in their
-// way has to signal BIP 125, and its rules are applied to the sums; as in bitcoind (since version 28), only a child and its one parent can replace
-// anything.
-func (c *Chain) acceptTogether(txs []*btcutil.Tx, trial bool) (err error) {
+// acceptTogether takes transactions into the mempool whose fees suffice in sum only, or leaves it as it was. What is in their way has to signal
+// BIP 125, and its rules are applied to the sums; as in bitcoind (since version 28), only a child and its one parent can replace anything.
+func (c *Chain) acceptTogether(txs []*btcutil.Tx) error {
 	_, evicted, err := c.inTheWay(txs)
 	if err != nil {
 		return err
@@ -75,7 +80,7 @@ func (c *Chain) acceptTogether(txs []*btcutil.Tx, trial bool) (err error) {
 	if len(evicted) > 0 && (len(txs) != 2 || slices.ContainsFunc(txs, c.hasParent)) {
 		return fmt.Errorf("%w: a package replaces something only if it is a child and its one parent, with no others in the mempool", chain.ErrConflict)
 	}
-	return c.swap(txs, evicted, evicted, trial)
+	return c.swap(txs, evicted, evicted, false)
 }
 
 // replaceAlone takes a transaction into the mempool in place of what conflicts with it and the descendants of that. btcd wants a rate above that of each
@@ -126,10 +131,13 @@ func (c *Chain) swap(txs []*btcutil.Tx, slower, evicted []*mempool.TxDesc, trial
 		} else if len(missing) > 0 {
 			return c.refusal(tx, fmt.Errorf("parent %v", missing[0]))
 		}
+		if err := paysEnough(desc.Fee, mempool.GetTxVirtualSize(tx), minRelay, nil, nil); err != nil {
+			return err
+		}
 		fee += desc.Fee
 		size += mempool.GetTxVirtualSize(tx)
 	}
-	return paysEnough(fee, size, slower, evicted)
+	return paysEnough(fee, size, c.minimum, slower, evicted)
 }
 
 // hasParent says that tx spends an output of the mempool.
@@ -137,10 +145,9 @@ func (c *Chain) hasParent(tx *btcutil.Tx) bool {
 	return slices.ContainsFunc(tx.MsgTx().TxIn, func(in *wire.TxIn) bool { return c.pool.IsTransactionInPool(&in.PreviousOutPoint.Hash) })
 }
 
-// paysEnough says whether transactions may enter, and in place of what is evicted.
-func paysEnough(fee, size int64, slower, evicted []*mempool.TxDesc) error {
-	least := (size*minRelay + 999) / 1000
-	if fee < least {
+// paysEnough says whether transactions may enter that have to pay minimum (sat/kvB), and in place of what is evicted.
+func paysEnough(fee, size, minimum int64, slower, evicted []*mempool.TxDesc) error {
+	if least := (size*minimum + 999) / 1000; fee < least {
 		return fmt.Errorf("%w: %d vB pay %d sat, need %d", chain.ErrFeeTooLow, size, fee, least)
 	}
 	for _, old := range slower {
@@ -148,10 +155,11 @@ func paysEnough(fee, size int64, slower, evicted []*mempool.TxDesc) error {
 			return fmt.Errorf("%w: pays %d sat/kvB, %v pays %d", chain.ErrConflict, fee*1000/size, old.Tx.Hash(), old.FeePerKB)
 		}
 	}
+	least := (size*minRelay + 999) / 1000
 	for _, old := range evicted {
 		least += old.Fee
 	}
-	if fee < least {
+	if len(evicted) > 0 && fee < least {
 		return fmt.Errorf("%w: pays %d sat, need %d to replace what is in its way", chain.ErrConflict, fee, least)
 	}
 	return nil

@@ -134,39 +134,50 @@ func TestReplaceClaim(t *testing.T) {
 	wantHeight(t, f.c, second, 121)
 }
 
+// TestPackage has a mempool that wants more than a commitment pays.
 func TestPackage(t *testing.T) {
 	f := newFamily(t)
 	from, value := f.fresh()
 	purse, have := f.fresh()
 	free := f.parent(from, value, 0, 0x80112233)
-	wantRefusal(t, f.c, free, chain.ErrFeeTooLow)
-	f.together(chain.ErrFeeTooLow, free)
-	f.together(chain.ErrFeeTooLow, free, f.child(free, purse, have, 250)) // enough for itself alone
-	bad := f.child(free, purse, have, 5000)
+	f.together(chain.ErrFeeTooLow, free, f.child(free, purse, have, 5000)) // at any time
+	f.c.SetMempoolMin(1500)
+	if got := f.c.FeeRates(); got.Floor != 1500 || got.Slow != 1500 || got.Urgent != 2500 {
+		t.Errorf("%+v", got)
+	}
+	cm := f.parent(from, value, 300, 0x80112233)
+	wantRefusal(t, f.c, cm, chain.ErrFeeTooLow)
+	f.together(chain.ErrFeeTooLow, cm)
+	f.together(chain.ErrFeeTooLow, cm, f.child(cm, purse, have, 1000)) // enough for itself alone
+	bad := f.child(cm, purse, have, 5000)
 	bad.TxIn[1].Witness = wire.TxWitness{{0}}
-	f.together(chain.ErrRejected, free, bad)
-	f.together(chain.ErrRejected, free, f.child(free, purse, have, -1))
-	child := f.child(free, purse, have, 5000)
-	f.together(nil, free, child)
-	f.together(nil, free, child) // again
+	f.together(chain.ErrRejected, cm, bad)
+	f.together(chain.ErrRejected, cm, f.child(cm, purse, have, -1))
+	child := f.child(cm, purse, have, 5000)
+	f.together(chain.ErrRejected, cm, free, child)
+	f.together(nil, cm, child)
+	f.together(nil, cm, child) // again
 	// A parent that is there already is no hindrance, nor one that pays for itself.
-	second := f.child(free, purse, have, 9000)
-	f.together(nil, free, second)
+	second := f.child(cm, purse, have, 9000)
+	f.together(nil, cm, second)
 	f.wantPooled(false, child)
 	alone, worth := f.fresh()
 	rich := f.parent(alone, worth, 1000, optIn)
 	purse2, have2 := f.fresh()
 	f.together(nil, rich, f.child(rich, purse2, have2, 5000))
 	mine(t, f.c, 1)
-	wantHeight(t, f.c, free, 121)
+	wantHeight(t, f.c, cm, 121)
 	wantHeight(t, f.c, second, 121)
-	f.together0(free, second) // confirmed is no error
+	f.together0(cm, second) // confirmed is no error
 
-	// After a reorganisation a parent that pays nothing stays in the mempool with its child.
+	// After a reorganisation a parent that pays too little stays in the mempool with its child.
 	if err := f.c.Reorg(1); err != nil {
 		t.Fatal(err)
 	}
-	f.wantPooled(true, free, second)
+	f.wantPooled(true, cm, second)
+	f.c.SetMempoolMin(0)
+	last, little := f.fresh()
+	publish(t, f.c, f.parent(last, little, 200, optIn))
 }
 
 // together0 publishes what is confirmed.
@@ -187,7 +198,7 @@ func TestPackageReplaces(t *testing.T) {
 		want     error
 	}{
 		"more than both":        {0x80112233, 200, 3000, nil},
-		"ours for nothing":      {0x80112233, 0, 3000, nil},
+		"ours for nothing":      {0x80112233, 0, 3000, chain.ErrFeeTooLow},
 		"less than both":        {0x80112233, 200, 1000, chain.ErrConflict},
 		"not its own relay":     {0x80112233, 200, 1200, chain.ErrConflict},
 		"peer's does not allow": {final, 200, 3000, chain.ErrConflict},
@@ -201,7 +212,7 @@ func TestPackageReplaces(t *testing.T) {
 			publish(t, f.c, theirs)
 			publish(t, f.c, f.child(theirs, a, valueA, 1000))
 			ours := f.parent(from, value, tc.ours, 0x80112234)
-			wantRefusal(t, f.c, ours, chain.ErrConflict)
+			f.together(chain.ErrConflict, ours)
 			f.together(tc.want, ours, f.child(ours, b, valueB, tc.fee))
 			if tc.want == nil {
 				f.wantPooled(false, theirs)
@@ -221,7 +232,7 @@ func TestPackageWithAncestor(t *testing.T) {
 	publish(t, f.c, theirs)
 	young := anyone(a, optIn, wire.NewTxOut(valueA-1000, AnyoneCanSpend))
 	publish(t, f.c, young)
-	ours := f.parent(from, value, 0, optIn)
+	ours := f.parent(from, value, 200, optIn-1)
 	f.together(chain.ErrConflict, ours, f.child(ours, wire.OutPoint{Hash: young.TxHash()}, valueA-1000, 50_000))
 	f.wantPooled(true, theirs)
 }
