@@ -2,9 +2,7 @@ package nodetest
 
 import (
 	"fmt"
-	"runtime/debug"
 	"slices"
-	"strings"
 
 	"lightningrod/chain"
 	"lightningrod/channel"
@@ -19,27 +17,33 @@ var actions = []struct {
 	name  string
 	count int
 	do    func(w *World, arg int) string // what was done, in words; empty: nothing
+	late  bool                           // a schedule of Schedule has it in its second half only
 }{
-	{"deliver one", 14, (*World).actDeliver},
-	{"deliver all", 12, (*World).actDeliverAll},
-	{"run one channel", 8, (*World).actRun},
-	{"run a node", 12, (*World).actRunNode},
-	{"commit one turn", 8, (*World).actCommitOne},
-	{"commit a node", 8, (*World).actCommit},
-	{"let it flow", 30, (*World).actFlow},
-	{"crash", 24, (*World).actCrash},
-	{"disconnect", 12, (*World).actCut},
-	{"connect", 16, (*World).actConnect},
-	{"mine", 10, (*World).actMine},
-	{"see blocks", 6, (*World).actSee},
-	{"tick", 6, (*World).actTick},
-	{"pay", 20, (*World).actPay},
-	{"pay held", 30, (*World).actPayHeld},
-	{"unblock", 18, (*World).actUnblock},
-	{"mail", 12, (*World).actMail},
-	{"cancel", 4, (*World).actCancel},
-	{"fee", 4, (*World).actFee},
-	{"close", 2, (*World).actClose},
+	{"deliver one", 10, (*World).actDeliver, false},
+	{"deliver all", 10, (*World).actDeliverAll, false},
+	{"run one channel", 6, (*World).actRun, false},
+	{"run a node", 10, (*World).actRunNode, false},
+	{"commit one turn", 5, (*World).actCommitOne, false},
+	{"commit a node", 5, (*World).actCommit, false},
+	{"let it flow", 30, (*World).actFlow, false},
+	{"crash", 20, (*World).actCrash, false},
+	{"disconnect", 12, (*World).actCut, false},
+	{"connect", 12, (*World).actConnect, false},
+	{"mine", 10, (*World).actMine, false},
+	{"see blocks", 5, (*World).actSee, false},
+	{"tick", 6, (*World).actTick, false},
+	{"pay", 24, (*World).actPay, false},
+	{"pay held", 26, (*World).actPayHeld, false},
+	{"unblock", 12, (*World).actUnblock, false},
+	{"mail", 12, (*World).actMail, false},
+	{"cancel", 4, (*World).actCancel, false},
+	{"fee", 4, (*World).actFee, false},
+	{"close", 3, (*World).actClose, true},
+	{"reorganise", 5, (*World).actReorg, false},
+	{"market", 5, (*World).actMarket, false},
+	{"keep quiet", 6, (*World).actMute, false},
+	{"cheat", 10, (*World).actCheat, true},
+	{"bribe", 4, (*World).actBribe, true},
 }
 
 // act does what a byte says.
@@ -246,7 +250,7 @@ func (w *World) actCut(arg int) string {
 }
 
 func (w *World) actConnect(arg int) string {
-	if arg < 10 {
+	if arg < 7 {
 		for _, l := range w.links {
 			w.connect(l)
 		}
@@ -255,49 +259,6 @@ func (w *World) actConnect(arg int) string {
 	l := w.links[arg%len(w.links)]
 	w.connect(l)
 	return fmt.Sprintf("%s %s", w.nodes[l.nodes[0]].name, w.nodes[l.nodes[1]].name)
-}
-
-// actMine mines: a few blocks, some in the place of others, or up to around the next moment at which something pending is given up.
-func (w *World) actMine(arg int) string {
-	blocks := []uint32{1, 1, 2, 6, 12, 20, 0, 0, 0, 0}[arg]
-	if arg == 4 {
-		w.chain.reorg(3)
-		blocks = 4
-	}
-	if blocks == 0 {
-		next := w.nextLimit()
-		if next == 0 {
-			blocks = 1
-		} else if to := next + uint32(arg) - 7; to > w.chain.height() { // one before, at, one after, two after
-			blocks = min(to-w.chain.height(), 500)
-		}
-	}
-	for range blocks {
-		w.chain.mine()
-	}
-	if arg%3 != 2 {
-		w.seeAll()
-	}
-	return fmt.Sprintf("%d blocks, height %d", blocks, w.chain.height())
-}
-
-// nextLimit is the lowest height at which a node gives something up, 0 if nothing is pending.
-func (w *World) nextLimit() (next uint32) {
-	for _, n := range w.nodes {
-		for _, l := range n.forward.Live() {
-			if l.Limit > w.chain.height() && (next == 0 || l.Limit < next) {
-				next = l.Limit
-			}
-		}
-	}
-	return next
-}
-
-func (w *World) seeAll() {
-	for _, n := range w.nodes {
-		n.seen = w.chain.height()
-		n.follow()
-	}
 }
 
 func (w *World) actSee(arg int) string {
@@ -331,6 +292,9 @@ const maxPayments = 10
 var amounts = []lnwire.MilliSatoshi{50_000_000, 1, 353_999, 354_000, 2_000_000, 123_456_789, 250_000_001, 450_000_000}
 
 func (w *World) actPay(arg int) string {
+	if arg >= 20 {
+		return w.payBurst(arg - 20)
+	}
 	x := wish{payer: w.node('A'), payee: w.node('B'), amount: amounts[arg%8], parts: 1, choice: arg}
 	switch arg {
 	case 8, 9, 10:
@@ -348,6 +312,23 @@ func (w *World) actPay(arg int) string {
 		x.payer = w.other()
 	}
 	return w.pay(x)
+}
+
+// payBurst is several payments at once over the same channels: of one hash, or of several.
+func (w *World) payBurst(arg int) (text string) {
+	for i := range 3 {
+		x := wish{payer: w.node('A'), payee: w.node('B'), amount: 30_000_000, parts: 1}
+		if again := w.last(); arg == 3 && i > 0 && again != nil {
+			x.again = again
+		} else if arg == 2 {
+			x.payer = []*node{w.node('A'), w.other()}[i%2]
+		}
+		text += w.pay(x) + "; "
+		if arg > 0 {
+			w.pass(2 + i) // another cltv_expiry
+		}
+	}
+	return text
 }
 
 func (w *World) last() *payment {
@@ -478,116 +459,4 @@ func (w *World) actFee(arg int) string {
 		}
 	}
 	return n.name
-}
-
-func (w *World) actClose(arg int) string {
-	e := w.edges[arg*(len(w.edges)-1)]
-	n := w.nodes[e.link.nodes[arg]]
-	in := n.inbox(e)
-	if in == nil {
-		return ""
-	}
-	for _, p := range w.payments {
-		p.waived = true // a hold may be withdrawn before its HTLC comes
-	}
-	if w.cfg.force {
-		w.truth.claimed[e] = true
-		n.post(in, posted{ev: channel.ForceClose{Reason: "asked to"}})
-		return fmt.Sprintf("%s closes %s by force", n.name, e.name(w))
-	}
-	e.closing = true
-	n.post(in, posted{ev: channel.Close{FeePerKw: 500}})
-	return fmt.Sprintf("%s closes %s", n.name, e.name(w))
-}
-
-// finish lets everything come to its end, in a bounded number of rounds.
-func (w *World) finish() {
-	for _, n := range w.nodes {
-		n.trap.turns = 0
-	}
-	w.trace("finish")
-	for round := range 120 {
-		for _, l := range w.links {
-			w.connect(l)
-		}
-		w.seeAll()
-		w.flow(all)
-		w.look()
-		if w.leftovers() == "" || w.onChain {
-			break
-		}
-		w.tick([]int64{61, 61, 601, 3600}[round%4])
-		if !w.cfg.deadlines {
-			for _, p := range w.heldOnes() {
-				p.unblock(true)
-			}
-		}
-		if next := w.nextLimit(); next > w.chain.height() && (w.cfg.deadlines || round > 8) { // a release may wait for a channel that never has room
-
-			for range next - w.chain.height() {
-				w.chain.mine()
-			}
-		}
-		if slices.ContainsFunc(w.edges, func(e *edge) bool { return e.closing }) {
-			for range 6 {
-				w.chain.mine()
-			}
-		}
-	}
-	w.seeAll()
-	w.flow(all)
-	w.read()
-	if w.onChain {
-		w.stats.OnChain++
-		return
-	}
-	w.judge()
-}
-
-// Run does one schedule. A nil error means that no invariant was broken.
-func (u *Universe) Run(schedule []byte, bug Bug) error {
-	_, err := u.run(schedule, bug, false)
-	return err
-}
-
-// Explain runs a schedule and tells what happened.
-func (u *Universe) Explain(schedule []byte, bug Bug) (string, error) {
-	return u.run(schedule, bug, true)
-}
-
-func (u *Universe) run(schedule []byte, bug Bug, tell bool) (text string, err error) {
-	if len(schedule) == 0 {
-		return "", nil
-	}
-	u.Stats.Seeds++
-	w := u.begin(configOf(schedule[0]), bug, &u.Stats)
-	if tell {
-		w.log = &strings.Builder{}
-		defer func() { text = w.log.String() }()
-	}
-	defer func() {
-		switch r := recover().(type) {
-		case nil:
-		case Failure:
-			err = r
-		default:
-			err = Failure{fmt.Sprintf("panic: %v\n%s", r, debug.Stack())}
-		}
-	}()
-	w.trace("topology %s, %+v", topologies[w.cfg.topology].nodes, w.cfg)
-	for _, n := range w.nodes {
-		n.restart()
-	}
-	w.started()
-	for _, l := range w.links {
-		w.connect(l)
-	}
-	w.flow(all)
-	for _, b := range schedule[1:] {
-		w.act(b)
-		w.look()
-		u.Stats.Steps++
-	}
-	w.finish()
-	return "", nil
 }

@@ -5,9 +5,12 @@ import (
 	"math"
 	"slices"
 
+	"lightningrod/chain"
 	"lightningrod/channel"
 	"lightningrod/node/forward"
 	"lightningrod/rod"
+
+	"github.com/btcsuite/btcd/wire"
 )
 
 // Bug is a mistake put back on purpose: if the simulator does not find it, its silence about others is worth nothing. Each is one
@@ -239,3 +242,9 @@ func refusal(h channel.HTLC) forward.Event {
 }
 
 const all = math.MaxInt
+
+// facts are the facts that channels hear.
+func (b Bug) facts(n *node, facts []chain.Fact) []chain.Fact { return facts }
+
+// publish treats a transaction in the wrong way.
+func (b Bug) publish(n *node, owner channel.ID, tx *wire.MsgTx) bool { return false }

@@ -3,10 +3,11 @@ package nodetest
 import (
 	"crypto/sha256"
 	"fmt"
+	"maps"
+	"slices"
 
 	"lightningrod/channel"
 	"lightningrod/node/forward"
-	"lightningrod/rod"
 
 	"github.com/lightningnetwork/lnd/lnwire"
 )
@@ -28,15 +29,24 @@ const (
 	invEnd          = "at the end nothing is left: HTLCs, rows, holds"
 	invOutcome      = "a payment has one outcome, and the payer's is the payee's"
 	invMoney        = "at the end everybody has what the outcomes say, to the msat"
+	invValid        = "what honest nodes publish is valid"
+	invPassed       = "how an outgoing HTLC ended reaches its incoming one"
+	invSwept        = "everything of an honest node in a commitment that was confirmed is swept by it"
+	invJustice      = "justice: all of a revoked commitment is the honest side's"
+	invCoins        = "coins on chain are what transactions and their fees say, to the satoshi"
 )
 
 var invariants = []string{invConservation, invOneChild, invParent, invFail, invFulfill, invHeld, invDeadline, invReleased, invPid,
-	invDurable, invQuiet, invRead, invEnd, invOutcome, invMoney}
+	invDurable, invQuiet, invRead, invEnd, invOutcome, invMoney, invValid, invPassed, invSwept, invJustice, invCoins}
 
 // Stats are counts over runs.
 type Stats struct {
 	Seeds, Steps, Turns, Crashes, Lost int
 	Payments, Paid, Held, OnChain      int
+	Rogues, Reorgs, Bumps, Replaced    int
+	Blocks                             int
+	Closes                             map[string]int // by whose commitment was confirmed
+	HTLCs                              map[string]int // of those, by what became of their outputs
 	Checks                             map[string]int
 }
 
@@ -44,10 +54,24 @@ type Stats struct {
 func (s *Stats) Add(o *Stats) {
 	s.Seeds, s.Steps, s.Turns, s.Crashes, s.Lost = s.Seeds+o.Seeds, s.Steps+o.Steps, s.Turns+o.Turns, s.Crashes+o.Crashes, s.Lost+o.Lost
 	s.Payments, s.Paid, s.Held, s.OnChain = s.Payments+o.Payments, s.Paid+o.Paid, s.Held+o.Held, s.OnChain+o.OnChain
-	for k, n := range o.Checks {
-		s.check(k, n)
+	s.Rogues, s.Reorgs, s.Bumps, s.Replaced = s.Rogues+o.Rogues, s.Reorgs+o.Reorgs, s.Bumps+o.Bumps, s.Replaced+o.Replaced
+	s.Blocks += o.Blocks
+	count(&s.Checks, o.Checks)
+	count(&s.Closes, o.Closes)
+	count(&s.HTLCs, o.HTLCs)
+}
+
+func count(m *map[string]int, more map[string]int) {
+	if *m == nil {
+		*m = map[string]int{}
+	}
+	for k, n := range more {
+		(*m)[k] += n
 	}
 }
+
+func (s *Stats) close(kind string) { count(&s.Closes, map[string]int{kind: 1}) }
+func (s *Stats) htlc(kind string)  { count(&s.HTLCs, map[string]int{kind: 1}) }
 
 func (s *Stats) check(invariant string, n int) {
 	if s.Checks == nil {
@@ -60,6 +84,15 @@ func (s *Stats) check(invariant string, n int) {
 func (s *Stats) String() string {
 	b := fmt.Sprintf("%d seeds, %d steps, %d turns, %d crashes (%d turns lost), %d payments (%d paid, %d held), %d runs went on chain",
 		s.Seeds, s.Steps, s.Turns, s.Crashes, s.Lost, s.Payments, s.Paid, s.Held, s.OnChain)
+	b += fmt.Sprintf("\n%d blocks, %d reorganisations, %d bumps, %d replacements, %d adversaries; channels that went on chain, by each honest end:",
+		s.Blocks, s.Reorgs, s.Bumps, s.Replaced, s.Rogues)
+	for _, k := range slices.Sorted(maps.Keys(s.Closes)) {
+		b += fmt.Sprintf(" %d by %s;", s.Closes[k], k)
+	}
+	b += "\nHTLC outputs, by what each honest end was told, and who has them:"
+	for _, k := range slices.Sorted(maps.Keys(s.HTLCs)) {
+		b += fmt.Sprintf(" %d %s;", s.HTLCs[k], k)
+	}
 	for _, k := range invariants {
 		b += fmt.Sprintf("\n%12d  %s", s.Checks[k], k)
 	}
@@ -79,11 +112,11 @@ type truth struct {
 	child   map[nodeKey]channel.Key // outgoing HTLCs that became durable, by the incoming one
 	offered map[nodeTag]channel.Key // the same, by what part of what payment they are
 	fee     map[nodeKey]lnwire.MilliSatoshi
-	dust    map[nodeKey]bool // the outgoing HTLC is in no commitment: on chain there is nothing to claim
+	dust    map[nodeKey]bool // the outgoing HTLC is so small that nobody claims it on chain
 	claimed map[*edge]bool   // a node decided to close to claim a preimage
-	begin   []lnwire.MilliSatoshi
-	closed  []lnwire.MilliSatoshi // what nodes took out of channels that are over
 	earned  []lnwire.MilliSatoshi
+	// How HTLCs ended, by what their channels told.
+	resolved, received map[nodeKey]settledHTLC
 }
 
 type nodeKey struct {
@@ -98,28 +131,13 @@ type nodeTag struct {
 
 func newTruth() truth {
 	return truth{paid: map[nodeKey]bool{}, child: map[nodeKey]channel.Key{}, offered: map[nodeTag]channel.Key{},
-		fee: map[nodeKey]lnwire.MilliSatoshi{}, dust: map[nodeKey]bool{}, claimed: map[*edge]bool{}}
+		fee: map[nodeKey]lnwire.MilliSatoshi{}, dust: map[nodeKey]bool{}, claimed: map[*edge]bool{},
+		resolved: map[nodeKey]settledHTLC{}, received: map[nodeKey]settledHTLC{}}
 }
 
-// started notes what everybody has.
+// started is the begin of a run.
 func (w *World) started() {
-	for _, n := range w.nodes {
-		w.truth.begin = append(w.truth.begin, n.worth())
-	}
-	w.truth.closed = make([]lnwire.MilliSatoshi, len(w.nodes))
 	w.truth.earned = make([]lnwire.MilliSatoshi, len(w.nodes))
-}
-
-// worth is what a node has in its channels, its pending HTLCs counted as failed.
-func (n *node) worth() (sum lnwire.MilliSatoshi) {
-	for _, in := range n.inboxes {
-		local, _ := in.state.Balance()
-		for _, h := range in.state.Offered() {
-			local += h.HTLC.Amount
-		}
-		sum += local
-	}
-	return sum
 }
 
 // partOf finds what an HTLC is a part of.
@@ -131,21 +149,41 @@ func (w *World) partOf(h *channel.HTLC) (*payment, *part) {
 
 // turned looks at a turn of a channel, before its notices are passed on.
 func (w *World) turned(n *node, in *inbox, prev *channel.State, t *turn, out channel.Output) {
+	for _, m := range out.Send {
+		if _, ok := m.(*lnwire.RevokeAndAck); ok {
+			in.edge.remember(n.side(in.edge), in.state)
+		}
+	}
+	if c := in.state.OnChain(); c != nil {
+		if owner, _, _, ok := c.Closed(); ok {
+			in.edge.view[n.side(in.edge)] = owner
+		}
+	}
+	if n.bad {
+		for _, x := range out.Notices {
+			w.learns(n, x)
+		}
+		return
+	}
 	err := in.state.Invariants()
 	w.must(invConservation, err == nil, "%s on %s: %v", n.name, in.edge.name(w), err)
 	for _, x := range out.Notices {
 		w.noticed(n, in, prev, t, x)
 	}
-	if out.Save.Delete {
-		local, _ := prev.Balance()
-		w.truth.closed[n.index] += local
-		t.lost = append(t.lost, func() { w.truth.closed[n.index] -= local })
+}
+
+func (w *World) learns(n *node, x channel.Notice) {
+	if r, ok := x.(channel.Resolved); ok {
+		if f, paid := r.Outcome.(channel.Fulfill); paid {
+			n.learnt[sha256.Sum256(f.Preimage[:])] = f.Preimage
+		}
 	}
 }
 
 func (w *World) noticed(n *node, in *inbox, prev *channel.State, t *turn, x channel.Notice) {
+	w.learns(n, x)
 	quiet := func(ok bool) {
-		w.must(invQuiet, ok || in.edge.onChain, "%s on %s: %s\n%v", n.name, in.edge.name(w), channel.DescribeNotice(x), prev)
+		w.must(invQuiet, ok || in.edge.onChain || w.nodes[in.peer].bad, "%s on %s: %s\n%v", n.name, in.edge.name(w), channel.DescribeNotice(x), prev)
 	}
 	switch x := x.(type) {
 	case channel.PeerSaid:
@@ -157,7 +195,10 @@ func (w *World) noticed(n *node, in *inbox, prev *channel.State, t *turn, x chan
 		quiet(!settle)
 	case channel.OnChain:
 		w.wentOnChain(n, in, prev)
+	case channel.Warn:
+		quiet(false)
 	case channel.Resolved:
+		w.tell(t, w.truth.resolved, nodeKey{n.index, x.Key}, find(prev.Offered(), x.Key.HTLC), find(in.state.Offered(), x.Key.HTLC), x.Outcome)
 		origin, ok := x.Origin.(channel.Forward)
 		if _, paid := x.Outcome.(channel.Fulfill); ok && paid {
 			w.truth.paid[nodeKey{n.index, origin.In}] = true
@@ -165,6 +206,7 @@ func (w *World) noticed(n *node, in *inbox, prev *channel.State, t *turn, x chan
 	case channel.Settled:
 		k := nodeKey{n.index, x.Key}
 		_, paid := x.Outcome.(channel.Fulfill)
+		w.tell(t, w.truth.received, k, find(prev.Received(), x.Key.HTLC), find(in.state.Received(), x.Key.HTLC), x.Outcome)
 		w.must(invFulfill, paid || !w.paid(n, x.Key), "%s failed HTLC %v, whose outgoing HTLC was fulfilled", n.name, x.Key)
 		if fee, forwarded := w.truth.fee[k]; paid && forwarded {
 			w.truth.earned[n.index] += fee
@@ -173,14 +215,26 @@ func (w *World) noticed(n *node, in *inbox, prev *channel.State, t *turn, x chan
 	}
 }
 
+// tell notes how an HTLC ended. It was live before the turn, or came in it.
+func (w *World) tell(t *turn, ends map[nodeKey]settledHTLC, k nodeKey, before, after *channel.LiveHTLC, o channel.Outcome) {
+	if before == nil {
+		before = after
+	}
+	_, paid := o.(channel.Fulfill)
+	was, twice := ends[k]
+	w.must(invOutcome, !twice && before != nil, "HTLC %v ends twice, was %+v", k, was)
+	ends[k] = settledHTLC{before.HTLC.Amount, paid}
+	t.lost = append(t.lost, func() { delete(ends, k) })
+}
+
 // wentOnChain accepts a close by force that some deadline or the operator demands.
 func (w *World) wentOnChain(n *node, in *inbox, prev *channel.State) {
-	w.must(invQuiet, in.edge.onChain || w.truth.claimed[in.edge] || overdue(in.state),
+	w.must(invQuiet, in.edge.onChain || w.truth.claimed[in.edge] || overdue(in.state) || w.nodes[in.peer].bad,
 		"%s closes %s by force without need\n%v", n.name, in.edge.name(w), prev)
 	if !in.edge.onChain {
 		w.trace("  %s goes on chain", in.edge.name(w))
 	}
-	in.edge.onChain, w.onChain = true, true
+	in.edge.onChain = true
 }
 
 // overdue says whether an HTLC has to be decided on chain (BOLT 2 "cltv_expiry_delta Selection").
@@ -201,6 +255,9 @@ func overdue(s *channel.State) bool {
 // claimed looks at a forwarder's wish to close a channel because a preimage lies undelivered.
 func (w *World) claimed(n *node, in *inbox) {
 	w.truth.claimed[in.edge] = true
+	if n.bad {
+		return
+	}
 	due := false
 	for _, h := range in.state.Received() {
 		due = due || n.height()+72 >= h.HTLC.Expiry
@@ -212,7 +269,8 @@ func (w *World) claimed(n *node, in *inbox) {
 // for an output is lost with a channel that goes on chain before the preimage is durable.
 func (w *World) paid(n *node, k channel.Key) bool {
 	key := nodeKey{n.index, k}
-	return w.truth.paid[key] && !(w.onChain && w.truth.dust[key])
+	child, ok := w.truth.child[key]
+	return w.truth.paid[key] && !(ok && w.truth.dust[key] && w.edges[child.Channel-1].onChain)
 }
 
 const dustLimit = 354_000 // msat
@@ -224,7 +282,7 @@ func (w *World) heard(n *node, t *turn, ev forward.Event) {
 		return
 	}
 	p, part := w.partOf(&o.HTLC)
-	if p.hold == holdNot || p.lsp() != n || part.mustHold {
+	if n.bad || p.hold == holdNot || p.lsp() != n || part.mustHold {
 		return
 	}
 	if p.hold == holdByMessage && (p.cancelled || p.waived || w.now >= p.ackUntil || n.height() >= p.ackDeadline) {
@@ -240,7 +298,7 @@ func (w *World) heard(n *node, t *turn, ev forward.Event) {
 // adding looks at an Add the moment it is decided.
 func (w *World) adding(n *node, c forward.Add) {
 	origin, ok := c.HTLC.Origin.(channel.Forward)
-	if !ok {
+	if !ok || n.bad {
 		return
 	}
 	in := n.get(origin.In.Channel)
@@ -281,6 +339,9 @@ func find(list []channel.LiveHTLC, id uint64) *channel.LiveHTLC {
 
 // settling looks at an outcome the moment it is decided.
 func (w *World) settling(n *node, k channel.Key, o channel.Outcome) {
+	if n.bad {
+		return
+	}
 	if f, ok := o.(channel.Fulfill); ok {
 		if in := n.get(k.Channel); in != nil {
 			if h := find(in.state.Received(), k.HTLC); h != nil {
@@ -292,6 +353,21 @@ func (w *World) settling(n *node, k channel.Key, o channel.Outcome) {
 	w.must(invFail, !w.paid(n, k), "%s fails HTLC %v, whose outgoing HTLC was fulfilled", n.name, k)
 	children := n.children()[k]
 	w.must(invFail, len(children) == 0, "%s fails HTLC %v, which has the outgoing HTLC %v", n.name, k, children)
+	if child, ok := w.truth.child[nodeKey{n.index, k}]; ok {
+		w.mayFail(n, k, child)
+	}
+}
+
+// mayFail: an HTLC whose outgoing one is in a channel on chain may be failed when that can be claimed no more.
+func (w *World) mayFail(n *node, k, child channel.Key) {
+	in := n.get(child.Channel)
+	if in == nil || in.state.OnChain() == nil {
+		return
+	}
+	if h := find(in.state.Offered(), child.HTLC); h != nil {
+		ok, why := w.final(n, in.edge, h.HTLC, 6)
+		w.must(invFail, ok, "%s fails HTLC %v, whose outgoing HTLC %v is not final: %s", n.name, k, child, why)
+	}
 }
 
 // children are the outgoing HTLCs that can still be claimed, and the Adds that wait, by their incoming ones.
@@ -377,13 +453,18 @@ func (w *World) held(n *node) {
 // look is done after every step.
 func (w *World) look() {
 	for _, n := range w.nodes {
-		w.related(n)
-		w.held(n)
+		if !n.bad {
+			w.related(n)
+			w.held(n)
+		}
 	}
 }
 
 // written looks at a turn that has become durable.
 func (w *World) written(n *node, t *turn) {
+	if n.bad {
+		return
+	}
 	for _, s := range t.saves {
 		for i := range s.Add {
 			h := &s.Add[i]
@@ -406,7 +487,7 @@ func (w *World) writtenChild(n *node, parent channel.Key, h *channel.HTLC) {
 	before, twice := w.truth.child[k]
 	w.must(invOneChild, !twice, "%s: HTLC %v is forwarded as %v, and was as %v", n.name, parent, h.Key, before)
 	w.truth.child[k] = h.Key
-	w.truth.dust[k] = h.Amount < dustLimit
+	w.truth.dust[k] = h.Amount < worthless
 	body := n.disk.bodies[bodyKey{parent.Channel, channel.BodyKey{HTLC: parent.HTLC}}]
 	if body == nil {
 		w.must(invParent, false, "%s: HTLC %v is durable before its incoming HTLC %v", n.name, h.Key, parent)
@@ -424,7 +505,7 @@ func (w *World) writtenChild(n *node, parent channel.Key, h *channel.HTLC) {
 // restored looks at what a crash has left, before recovery touches it.
 func (w *World) restored(n *node) {
 	w.stats.check(invDurable, 1)
-	if w.truth.begin == nil {
+	if w.truth.earned == nil || n.bad {
 		return
 	}
 	w.related(n)
@@ -444,94 +525,4 @@ func (n *node) unmoved(ev forward.Event) {
 	out := n.forward.Handle(ev)
 	n.w.must(invPid, len(out.Rows)+len(out.Commands)+len(out.Notices)+len(out.Replies)+len(out.Wakes) == 0 &&
 		before == fmt.Sprint(n.forward.Rod().Requests()) && live == fmt.Sprint(n.forward.Live()), "%s is moved by it: %+v", n.name, out.Commands)
-}
-
-// read checks that no block was skipped: what is in it might be anything.
-func (w *World) read() {
-	for _, n := range w.nodes {
-		for h := uint32(startHeight + 1); h <= w.chain.height(); h++ {
-			b, _ := w.chain.block(h)
-			w.must(invRead, n.read[h] == b.Hash, "%s has not seen block %d", n.name, h)
-		}
-	}
-}
-
-// leftovers says what is still pending, or nothing.
-func (w *World) leftovers() string {
-	for _, n := range w.nodes {
-		for _, in := range n.inboxes {
-			if k := len(in.state.Offered()) + len(in.state.Received()); k > 0 {
-				return fmt.Sprintf("%s has %d HTLCs on %s\n%v\n%+v", n.name, k, in.edge.name(w), in.state, n.forward.Live())
-			}
-			if in.edge.closing && !in.edge.onChain && in.state.Phase() == channel.PhaseShutdown {
-				return fmt.Sprintf("%s: %s is shutting down\n%v", n.name, in.edge.name(w), in.state)
-			}
-		}
-		if rows := n.disk.rowsOf(rod.TableRequest, rod.TableMember, rod.TablePayer, forward.TableSettled); len(rows) > 0 {
-			return fmt.Sprintf("%s has %d rows, the first %s %x", n.name, len(rows), rows[0].Table, rows[0].Key)
-		}
-		if live := n.forward.Live(); len(live) > 0 {
-			return fmt.Sprintf("%s knows of HTLCs: %+v", n.name, live)
-		}
-		if n := len(n.disk.bodies); n > 0 {
-			return fmt.Sprintf("%d bodies are left", n)
-		}
-	}
-	return ""
-}
-
-// judge looks at a world in which nothing is left to happen.
-func (w *World) judge() {
-	w.must(invEnd, w.leftovers() == "", "%s", w.leftovers())
-	change := make([]int64, len(w.nodes))
-	invoices := map[[32]byte]bool{} // paid
-	succeeded := map[[32]byte]bool{}
-	for _, n := range w.nodes {
-		change[n.index] = int64(w.truth.earned[n.index])
-		for _, inv := range n.forward.Invoices() {
-			invoices[inv.Hash] = inv.State == forward.InvoicePaid
-			change[n.index] += int64(inv.Received)
-		}
-	}
-	for _, p := range w.payments {
-		rec, ok := p.payer.forward.Payment(p.id())
-		if !ok {
-			continue // never durable: its caller was told nothing
-		}
-		w.must(invOutcome, rec.State != forward.PaymentPending, "payment %d is pending", p.index)
-		paid := rec.State == forward.PaymentSucceeded
-		succeeded[p.hash] = succeeded[p.hash] || paid
-		if paid {
-			w.stats.Paid++
-			w.must(invOutcome, invoices[p.hash] && sha256.Sum256(rec.Preimage[:]) == p.hash, "payment %d has a preimage, its invoice is not paid", p.index)
-		}
-		for _, part := range rec.Parts {
-			w.must(invOutcome, part.State != forward.PartOffered, "payment %d: part %d is on its way", p.index, part.Index)
-			if part.State == forward.PartFulfilled {
-				change[p.payer.index] -= int64(part.Amount)
-			}
-		}
-	}
-	for hash, paid := range invoices {
-		w.must(invOutcome, !paid || succeeded[hash], "invoice %x is paid, nobody has the preimage", hash[:4])
-	}
-	for _, n := range w.nodes {
-		have := n.worth() + w.truth.closed[n.index]
-		want := int64(w.truth.begin[n.index]) + change[n.index]
-		w.must(invMoney, int64(have) == want, "%s has %d msat, the outcomes say %d", n.name, have, want)
-	}
-	w.agree()
-}
-
-// agree compares the two sides of each channel at rest.
-func (w *World) agree() {
-	for _, e := range w.edges {
-		a, b := w.nodes[e.link.nodes[0]].inbox(e), w.nodes[e.link.nodes[1]].inbox(e)
-		if a == nil || b == nil {
-			continue
-		}
-		al, ar := a.state.Balance()
-		bl, br := b.state.Balance()
-		w.must(invConservation, al == br && ar == bl, "%s: %d %d and %d %d", e.name(w), al, ar, bl, br)
-	}
 }

@@ -52,10 +52,11 @@ func (t *turn) empty() bool {
 
 // disk is what a node has written for good.
 type disk struct {
-	cores  map[channel.ID][]byte
-	bodies map[bodyKey][]byte
-	rows   map[rowKey][]byte // of forwarding and rod
-	tip    tip               // the last block the wallet has seen
+	cores   map[channel.ID][]byte
+	bodies  map[bodyKey][]byte
+	revoked map[revokedKey][]byte
+	rows    map[rowKey][]byte // of forwarding and rod
+	tip     tip               // the last block the wallet has seen
 }
 
 // tip is a block; its hash may be unknown.
@@ -69,14 +70,19 @@ type bodyKey struct {
 	channel.BodyKey
 }
 
+type revokedKey struct {
+	id     channel.ID
+	number uint64
+}
+
 type rowKey struct{ table, key string }
 
 func newDisk() disk {
-	return disk{cores: map[channel.ID][]byte{}, bodies: map[bodyKey][]byte{}, rows: map[rowKey][]byte{}}
+	return disk{cores: map[channel.ID][]byte{}, bodies: map[bodyKey][]byte{}, revoked: map[revokedKey][]byte{}, rows: map[rowKey][]byte{}}
 }
 
 func (d *disk) clone() disk {
-	return disk{maps.Clone(d.cores), maps.Clone(d.bodies), maps.Clone(d.rows), d.tip}
+	return disk{maps.Clone(d.cores), maps.Clone(d.bodies), maps.Clone(d.revoked), maps.Clone(d.rows), d.tip}
 }
 
 // write makes a turn durable.
@@ -116,9 +122,13 @@ func (d *disk) save(s save) error {
 		}
 		delete(d.bodies, k)
 	}
+	for _, r := range s.Revoked {
+		d.revoked[revokedKey{s.id, r.Number}] = r.Data
+	}
 	switch {
 	case s.Delete:
 		delete(d.cores, s.id)
+		maps.DeleteFunc(d.revoked, func(k revokedKey, _ []byte) bool { return k.id == s.id })
 		maps.DeleteFunc(d.bodies, func(k bodyKey, _ []byte) bool { return k.id == s.id })
 	case s.Core != nil:
 		d.cores[s.id] = s.Core

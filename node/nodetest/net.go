@@ -3,9 +3,11 @@ package nodetest
 import (
 	"lightningrod/channel"
 	"lightningrod/channel/channeltest"
+	"lightningrod/channel/onchain"
 	"lightningrod/node/forward"
 	"lightningrod/rod"
 
+	"github.com/btcsuite/btcd/wire"
 	"github.com/lightningnetwork/lnd/lnwire"
 )
 
@@ -16,6 +18,16 @@ type edge struct {
 	scid    lnwire.ShortChannelID
 	onChain bool // a commitment was published, for a reason that the simulator accepts
 	closing bool // a shutdown was asked for
+
+	opener  int // which end
+	crypto  [2]*channeltest.Toy
+	begin   [2]lnwire.MilliSatoshi // what each end has at first
+	past    [2][]*channel.State    // one of each commitment that an end ever had, the newest last
+	view    [2]onchain.Owner       // whose commitment each end takes it for that was confirmed
+	mute    [2]bool                // nothing that this end says leaves any more
+	rogue   [2]*rogue              // this end is no node any more: the adversary plays it
+	known   map[*wire.MsgTx]*ending
+	funding wire.OutPoint
 }
 
 // link is the connection of two nodes. All channels of the two go over it.
@@ -96,6 +108,9 @@ func (w *World) deliver(l *link, side int) bool {
 	n := w.nodes[l.nodes[side]]
 	in := n.inbox(p.edge)
 	w.trace("  %s hears %s on %s", n.name, channel.DescribeMessage(p.msg), p.edge.name(w))
+	if e := p.edge; e.rogue[side] != nil {
+		return true
+	}
 	if in == nil {
 		if _, isError := p.msg.(*lnwire.Error); !isError { // BOLT 1: an unknown channel_id gets an error
 			w.send(l, 1-side, packet{p.edge, &lnwire.Error{Data: lnwire.ErrorData(unknownChannel)}})

@@ -2,7 +2,6 @@ package nodetest
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 
 	"lightningrod/chain"
@@ -24,9 +23,13 @@ type node struct {
 	lsp   bool
 	start map[channel.ID]*place // its channels: which edges they are, with which keys
 
-	disk  disk
-	queue []*turn
-	seen  uint32 // the best height its backend has told; it survives crashes
+	disk   disk
+	queue  []*turn
+	wallet *wallet
+	learnt map[[32]byte][32]byte // preimages that peers have shown, by hash
+	bad    bool                  // it is the adversary: nothing it does or has is judged
+	holds  bool                  // and settles nothing
+	seen   uint32                // the best height its backend has told; it survives crashes
 
 	// Memory.
 	inboxes    []*inbox // by id
@@ -34,7 +37,10 @@ type node struct {
 	payer      *rod.Payer
 	payee      *rod.Payee
 	tracker    *chain.Tracker
-	publishing map[chainhash.Hash]*wire.MsgTx
+	publishing []publication           // until they are conflicted or their channel is over
+	mempool    map[chainhash.Hash]bool // of the last look
+	anew       bool                    // all of it is to be told: there is a new watch, or a new block
+	rates      chain.FeeRates          // as last heard
 
 	read  map[uint32]chainhash.Hash // the last block seen at each height, in all its lives
 	doubt int                       // blocks to go back, since nobody knows where the fork is
@@ -46,6 +52,13 @@ type node struct {
 
 	before disk          // BugUnsynced: the disk before the last write
 	adds   []forward.Add // BugReleasedTwice
+}
+
+// publication is a transaction that is broadcast again with every block.
+type publication struct {
+	tx    *wire.MsgTx
+	id    chainhash.Hash
+	owner channel.ID
 }
 
 // place is a channel from one side.
@@ -64,6 +77,8 @@ type inbox struct {
 	conn   int
 	usable bool            // the last of Usable and Unusable
 	locked map[uint64]bool // HTLCs of our own payments whose commitment was told to the payer's side
+
+	answering bool // the turn is the answer to a Bump
 }
 
 // posted is an event; for Connected the connection it speaks of, and for Settle the rows that its turn makes obsolete.
@@ -101,7 +116,14 @@ func (n *node) with(peer *node) (list []*inbox) {
 	return list
 }
 
-func (n *node) post(in *inbox, p posted) { in.events = append(in.events, p) }
+func (n *node) post(in *inbox, p posted) {
+	if in.edge.rogue[n.side(in.edge)] == nil {
+		in.events = append(in.events, p)
+	}
+}
+
+// side is which end of a channel the node is.
+func (n *node) side(e *edge) int { return e.link.side(n.index) }
 
 // put queues a turn.
 func (n *node) put(t *turn) {
@@ -186,6 +208,7 @@ func (n *node) turn(in *inbox, batch []posted) {
 	}
 	n.w.turned(n, in, prev, t, out)
 	n.traceTurn(in, out)
+	bumps := n.chainNotices(in, t, out.Notices)
 	var heard []forward.Event
 	for _, x := range n.w.bug.order(out.Notices) {
 		heard = append(heard, n.hears(in, x)...)
@@ -195,7 +218,7 @@ func (n *node) turn(in *inbox, batch []posted) {
 	n.locked(in)
 	if out.Save.Delete {
 		n.inboxes = slices.DeleteFunc(n.inboxes, func(o *inbox) bool { return o == in })
-		n.tracker.Forget(uint64(in.id))
+		n.forget(in.id)
 	}
 	for _, x := range out.Notices {
 		switch x.(type) {
@@ -208,6 +231,7 @@ func (n *node) turn(in *inbox, batch []posted) {
 			in.usable = false
 		}
 	}
+	n.answer(in, bumps)
 }
 
 func isEmpty(s channel.Save) bool {
@@ -294,6 +318,9 @@ func (n *node) command(c forward.Command) {
 }
 
 func (n *node) settle(k channel.Key, o channel.Outcome, clear []forward.Row) {
+	if n.holds {
+		return
+	}
 	n.w.settling(n, k, o)
 	in := n.get(k.Channel)
 	if in == nil {
@@ -336,127 +363,29 @@ func (n *node) release(t *turn) {
 		if l.conn == 0 || l.conn != s.conn && n.w.bug != BugOldConnection {
 			continue // channel_reestablish sends it again
 		}
+		if side := n.side(s.edge); s.edge.mute[side] || s.edge.rogue[side] != nil {
+			continue
+		}
 		for _, m := range s.msgs {
 			n.w.send(l, 1-l.side(n.index), packet{s.edge, m})
 		}
 	}
-	for _, a := range t.asks {
-		n.ask(a)
-	}
+	n.asks(t.asks)
 	for _, r := range t.replies {
 		n.w.replied(n, r)
 	}
 	n.w.mail = append(n.w.mail, t.mail...)
 }
 
-// ask takes a channel's request to the chain.
-func (n *node) ask(a ask) {
-	if p, ok := a.req.(chain.Publish); ok {
-		n.publishing[p.Tx.TxHash()] = p.Tx
-		n.w.chain.publish(p.Tx)
-		return
-	}
-	missed, late := n.tracker.Watch(uint64(a.owner), a.req)
-	for h := missed.From; late && h <= missed.To; h++ {
-		b, ok := n.w.chain.block(h)
-		if !ok {
-			continue
-		}
-		facts, err := n.tracker.Rescan(b, uint64(a.owner))
-		if err != nil {
-			n.w.fail("rescan: %v", err)
-		}
-		n.facts(facts)
-	}
-}
-
-func (n *node) facts(facts []chain.Fact) {
-	for _, f := range facts {
-		for _, in := range n.inboxes {
-			if f.Owner == chain.Everyone || f.Owner == uint64(in.id) {
-				n.post(in, posted{ev: channel.Chain{Event: f.Event}})
-			}
-		}
-	}
-}
-
-// retreat takes the tracker back to a block of the best chain, as chaindesk.go does.
-func (n *node) retreat() {
-	for {
-		height, hash := n.tracker.Tip()
-		b, ok := n.w.chain.block(height)
-		unknown := hash == chainhash.Hash{}
-		switch {
-		case !ok && height <= n.w.chain.base || !unknown && b.Hash == hash:
-			return
-		case unknown && n.doubt > 0:
-			n.doubt--
-		case unknown && height <= n.w.chain.height():
-			return
-		}
-		facts := n.tracker.Disconnect()
-		if _, below := n.tracker.Tip(); !unknown && below == (chainhash.Hash{}) && n.w.bug != BugForkTrusted {
-			n.doubt = 12
-		}
-		n.put(&turn{tip: &tip{height: height - 1}})
-		n.facts(facts)
-	}
-}
-
-// follow has the node see the blocks up to seen.
-func (n *node) follow() {
-	defer func(before uint32) {
-		if h := n.height(); h != before {
-			n.w.trace("  %s is at height %d", n.name, h)
-		}
-	}(n.height())
-	for {
-		n.retreat()
-		height := n.height()
-		if height >= n.seen {
-			break
-		}
-		next, _ := n.w.chain.block(height + 1)
-		facts, err := n.tracker.Connect(next)
-		if err != nil {
-			n.w.fail("tracker: %v", err)
-		}
-		n.read[next.Height] = next.Hash
-		n.put(&turn{tip: &tip{next.Height, next.Hash}})
-		n.facts(facts)
-		if n.w.bug != BugBlocksUnheard {
-			n.think(forward.Block{Height: next.Height})
-		}
-		n.payerSays(&turn{}, n.payer.Block(next.Height))
-		if n.w.bug != BugWaitsForever {
-			n.payerSays(&turn{}, n.payer.Resume())
-		}
-		n.payeeSays(&turn{}, n.payee.Block(next.Height))
-	}
-	for _, id := range sortedHashes(n.publishing) {
-		n.w.chain.publish(n.publishing[id])
-	}
-}
-
-func sortedHashes[V any](m map[chainhash.Hash]V) []chainhash.Hash {
-	return slices.SortedFunc(maps.Keys(m), func(a, b chainhash.Hash) int { return slices.Compare(a[:], b[:]) })
-}
-
-func (n *node) height() uint32 {
-	h, _ := n.tracker.Tip()
-	return h
-}
-
 // crash loses everything but the disk and the first keep turns of the queue: those were written, but nothing of them was let out.
 func (n *node) crash(keep int) {
 	keep = min(keep, len(n.queue))
-	for i, t := range n.queue {
-		if i < keep {
-			n.write(t)
-			continue
-		}
-		for j := range t.lost {
-			t.lost[len(t.lost)-1-j]()
+	for _, t := range n.queue[:keep] {
+		n.write(t)
+	}
+	for _, t := range slices.Backward(n.queue[keep:]) {
+		for _, undo := range slices.Backward(t.lost) {
+			undo()
 		}
 	}
 	n.w.stats.Crashes++
@@ -479,7 +408,8 @@ func (n *node) crash(keep int) {
 func (n *node) restart() {
 	n.life++
 	n.trap.turns = 0
-	n.inboxes, n.publishing = nil, map[chainhash.Hash]*wire.MsgTx{}
+	n.inboxes, n.publishing = nil, nil
+	n.mempool, n.anew, n.rates = nil, true, chain.FeeRates{}
 	var asks []ask
 	from := n.disk.tip
 	for _, id := range n.disk.channels() {
@@ -494,6 +424,9 @@ func (n *node) restart() {
 		if h, hash := s.SeenBlock(); h < from.height {
 			from = tip{h, hash}
 		}
+	}
+	for _, in := range n.inboxes {
+		in.edge.remember(n.side(in.edge), in.state)
 	}
 	n.w.restored(n)
 	n.tracker, n.doubt = chain.NewTracker(from.height, from.hash), 0
@@ -525,9 +458,7 @@ func (n *node) restart() {
 	if n.w.bug != BugWatchesFirst {
 		n.retreat()
 	}
-	for _, a := range asks {
-		n.ask(a)
-	}
+	n.asks(asks)
 	n.follow()
 	n.runAll()
 	n.w.bug.started(n)

@@ -13,7 +13,7 @@ func Shrink(u *Universe, schedule []byte, bug Bug) []byte {
 		return schedule
 	}
 	for size := len(schedule) / 2; size > 0; size /= 2 {
-		for at := 1; at+size <= len(schedule); {
+		for at := configSize; at+size <= len(schedule); {
 			shorter := slices.Delete(slices.Clone(schedule), at, at+size)
 			if kindOf(u.Run(shorter, bug)) == kind {
 				schedule = shorter
@@ -34,23 +34,36 @@ func kindOf(err error) string {
 	return kind
 }
 
+// span is the bytes of an action, and how often it comes.
+type span struct{ first, count, weight int }
+
 // Schedule is the run of a seed: steps random actions. How often each kind comes is drawn first, never for some: a run without
 // crashes, or of crashes mostly, goes where an even mix does not.
 func Schedule(seed int64, steps int) []byte {
 	r := rand.New(rand.NewPCG(uint64(seed), 1))
-	s := []byte{byte(r.Uint32())}
-	type span struct{ first, count, weight int }
-	var spans []span
-	first, total := 0, 0
+	s := []byte{byte(r.Uint32()), byte(r.Uint32())}
+	late := configSize + steps/2 // before it the adversary does nothing: there is nothing yet to steal
+	spans := [2][]span{}
+	var totals [2]int
+	first := 0
 	for _, a := range actions {
-		weight := a.count * []int{0, 1, 1, 2, 4}[r.IntN(5)]
-		spans = append(spans, span{first, a.count, weight})
+		x := span{first, a.count, a.count * []int{0, 1, 1, 2, 4}[r.IntN(5)]}
 		first += a.count
-		total += weight
+		for half := range spans {
+			if half == 0 && a.late {
+				continue
+			}
+			spans[half] = append(spans[half], x)
+			totals[half] += x.weight
+		}
 	}
-	for len(s) <= steps && total > 0 {
-		at := r.IntN(total)
-		for _, x := range spans {
+	for len(s) < steps+configSize {
+		half := 0
+		if len(s) >= late {
+			half = 1
+		}
+		at := r.IntN(totals[half])
+		for _, x := range spans[half] {
 			if at < x.weight {
 				s = append(s, byte(x.first+r.IntN(x.count)))
 				break

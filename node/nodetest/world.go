@@ -30,21 +30,32 @@ type World struct {
 	boxes    []letter // kept by LSPs for clients that are away
 	truth    truth
 	stats    *Stats
-	onChain  bool // a channel went on chain: the end of the run is not judged
+	told     chain.FeeRates // what backends say of the fee market
+	peak     uint32         // the highest block there ever was
 	log      *strings.Builder
 }
 
-// config is what the first byte of a schedule says.
+// config is what the first bytes of a schedule say.
 type config struct {
 	topology  int
 	eager     bool // turns run and are committed after every action: the schedule is about messages alone
 	devices   bool // clients can be woken
 	deadlines bool // at the end, holds are not released but run out
 	force     bool // operators may close by force
+	adversary int  // the node that may be one, by number; none if there is no such node
+	blind     bool // backends do not show their mempools
+	congested bool // the fee market may stay high
 }
 
-func configOf(b byte) config {
-	return config{topology: int(b & 3), eager: b&4 != 0, devices: b&8 != 0, deadlines: b&16 != 0, force: b>>5 == 0}
+const configSize = 2
+
+func configOf(s []byte) config {
+	b, c := s[0], byte(0)
+	if len(s) > 1 {
+		c = s[1]
+	}
+	return config{topology: int(b & 3), eager: b&4 != 0, devices: b&8 != 0, deadlines: b&16 != 0, force: b>>5 < 2,
+		adversary: int(c & 7), blind: c&8 != 0, congested: c&48 == 48}
 }
 
 // topologies: nodes by name, LSPs in capitals L and K; channels by the names of their ends, the first funds.
@@ -89,21 +100,26 @@ func NewUniverse() (*Universe, error) {
 // build makes nodes with open channels on their disks.
 func (u *Universe) build(topology int) (*World, error) {
 	top := topologies[topology]
-	w := &World{chain: newChain(startHeight), now: startTime}
+	w := &World{chain: newChain(startHeight, channeltest.NewToy("judge", u.memo)), now: startTime}
 	for i, r := range top.nodes {
-		n := &node{w: w, index: i, name: string(r), lsp: strings.ContainsRune("LK", r), start: map[channel.ID]*place{}, disk: newDisk()}
+		n := &node{w: w, index: i, name: string(r), lsp: strings.ContainsRune("LK", r), start: map[channel.ID]*place{}, disk: newDisk(), wallet: newWallet(i)}
+		for range coins {
+			w.chain.grant(coinValue, script(i))
+		}
 		n.id = channeltest.NewToy(fmt.Sprintf("node %c", r), u.memo).BasePoints().Funding
 		w.nodes = append(w.nodes, n)
 	}
 	var pairs []*opening
 	for i, name := range top.edges {
 		a, b := strings.IndexByte(top.nodes, name[0]), strings.IndexByte(top.nodes, name[1])
-		e := &edge{index: i, link: w.linkOf(a, b)}
+		e := &edge{index: i, link: w.linkOf(a, b), known: map[*wire.MsgTx]*ending{}}
 		w.edges = append(w.edges, e)
 		o, err := u.open(w, e, [2]int{a, b}, fmt.Sprintf("%s/%d", top.nodes, i))
 		if err != nil {
 			return nil, fmt.Errorf("channel %s: %w", name, err)
 		}
+		e.opener, e.funding = e.link.side(a), o.states[0].Funding()
+		e.crypto[e.opener], e.crypto[1-e.opener] = o.crypto[0], o.crypto[1]
 		pairs = append(pairs, o)
 	}
 	for range 6 { // deep
@@ -123,6 +139,7 @@ func (u *Universe) build(topology int) (*World, error) {
 				return nil, fmt.Errorf("channel %d is %v", i, s)
 			}
 			w.nodes[n].disk.cores[s.ID()] = s.Encode()
+			w.edges[i].begin[w.edges[i].link.side(n)], _ = s.Balance()
 			w.nodes[n].start[s.ID()] = &place{edge: w.edges[i], peer: o.nodes[1-side], crypto: o.crypto[side]}
 		}
 	}
@@ -149,17 +166,18 @@ type opening struct {
 	nodes  [2]int
 	states [2]*channel.State
 	crypto [2]*channeltest.Toy
+	coin   wire.OutPoint
 	tx     *wire.MsgTx
 }
 
 func (u *Universe) open(w *World, e *edge, nodes [2]int, name string) (*opening, error) {
-	o := &opening{nodes: nodes}
+	o := &opening{nodes: nodes, coin: w.chain.grant(capacity+1000, script(nodes[0]))}
 	for side, n := range nodes {
 		o.crypto[side] = channeltest.NewToy(fmt.Sprintf("%s/%d", name, side), u.memo)
 		p := channel.Params{
 			ID: channel.ID(e.index + 1), Local: w.nodes[n].id, Remote: w.nodes[nodes[1-side]].id, Opener: side == 0,
 			BasePoints: o.crypto[side].BasePoints(), Alias: lnwire.NewShortChanIDFromInt(uint64(16_000_000+e.index)<<40 | uint64(side)),
-			ShutdownScript: script(n), TempID: [32]byte{byte(e.index + 1)}, MinDepth: 1, Announce: true, Height: startHeight,
+			Limits: channel.Limits{ToSelfDelay: uint16(20 + 8*side)}, ShutdownScript: script(n), TempID: [32]byte{byte(e.index + 1)}, MinDepth: 1, Announce: true, Height: startHeight,
 		}
 		o.states[side] = channel.New(p)
 	}
@@ -171,8 +189,7 @@ func (u *Universe) open(w *World, e *edge, nodes [2]int, name string) (*opening,
 	if err := o.do(0, channel.Open{Capacity: capacity, Push: push, FeePerKw: 253}); err != nil {
 		return nil, err
 	}
-	w.chain.publish(o.tx)
-	return o, nil
+	return o, w.chain.publish(o.tx, o.tx.TxHash(), nobody)
 }
 
 func script(node int) []byte {
@@ -187,7 +204,7 @@ func (o *opening) do(side int, ev channel.Event) error {
 		switch x := x.(type) {
 		case channel.NeedFunding:
 			o.tx = &wire.MsgTx{Version: 2,
-				TxIn:  []*wire.TxIn{{PreviousOutPoint: wire.OutPoint{Hash: chainhash.Hash(next.TempID())}, Witness: wire.TxWitness{{1}}}},
+				TxIn:  []*wire.TxIn{{PreviousOutPoint: o.coin, Witness: mark(o.nodes[side])}},
 				TxOut: []*wire.TxOut{{Value: x.Amount, PkScript: x.Script}}}
 			if err := o.do(side, channel.Funding{Tx: o.tx}); err != nil {
 				return err
@@ -224,17 +241,19 @@ func (o *opening) block(b chain.Block) error {
 func (u *Universe) begin(cfg config, bug Bug, stats *Stats) *World {
 	from := u.begins[cfg.topology]
 	w := &World{
-		cfg: cfg, bug: bug, chain: from.chain.clone(), now: from.now, stats: stats, truth: newTruth(),
+		cfg: cfg, bug: bug, chain: from.chain.clone(), now: from.now, stats: stats, truth: newTruth(), peak: from.chain.height(),
 		policy: forward.Policy{FeeBase: 1000, FeePPM: 100, CltvExpiryDelta: delta, HTLCMinimum: 1},
 	}
 	for _, l := range from.links {
 		w.links = append(w.links, &link{nodes: l.nodes})
 	}
 	for _, e := range from.edges {
-		w.edges = append(w.edges, &edge{index: e.index, scid: e.scid, link: w.linkOf(e.link.nodes[0], e.link.nodes[1])})
+		w.edges = append(w.edges, &edge{index: e.index, scid: e.scid, link: w.linkOf(e.link.nodes[0], e.link.nodes[1]),
+			opener: e.opener, crypto: e.crypto, funding: e.funding, begin: e.begin, known: map[*wire.MsgTx]*ending{}})
 	}
 	for _, n := range from.nodes {
-		c := &node{w: w, index: n.index, name: n.name, id: n.id, lsp: n.lsp, disk: n.disk.clone(), seen: w.chain.height(), start: map[channel.ID]*place{}, read: map[uint32]chainhash.Hash{}}
+		c := &node{w: w, index: n.index, name: n.name, id: n.id, lsp: n.lsp, disk: n.disk.clone(), seen: w.chain.height(), start: map[channel.ID]*place{},
+			read: map[uint32]chainhash.Hash{}, wallet: newWallet(n.index), learnt: map[[32]byte][32]byte{}}
 		for h := uint32(startHeight + 1); h <= w.chain.height(); h++ {
 			b, _ := w.chain.block(h)
 			c.read[h] = b.Hash
