@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -8,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"lightningrod/channel"
 	"lightningrod/node/forward"
 	"lightningrod/node/store"
 	"lightningrod/onion"
@@ -57,12 +59,65 @@ func TestRestartWithHeld(t *testing.T) {
 	}
 }
 
+// closeByForce has one node close its channel with another.
+func (w *world) closeByForce(from, with *Node) {
+	w.t.Helper()
+	peer := with.ID()
+	if err := from.Close(from.registry.each(&peer)[0].id, true); err != nil {
+		w.t.Fatal(err)
+	}
+	w.until("the commitment", func() bool { return len(w.chain.Mempool()) > 0 })
+}
+
+// until the payment has failed, and what went on chain is over, blocks come.
+func (w *world) refundOnChain(l *line, id uint64) {
+	w.t.Helper()
+	over := func() bool {
+		for _, n := range l.nodes() {
+			for _, in := range n.registry.each(nil) {
+				if in.state.Load().Phase() != channel.PhaseNormal {
+					return false
+				}
+			}
+		}
+		p, ok := l.a.Payment(id)
+		return ok && p.State == forward.PaymentFailed
+	}
+	for !over() {
+		w.step(l.a, l.lspA, l.lspB)
+		if live := l.lspA.HTLCs(); len(live) > 0 && live[0].State != "void" {
+			w.t.Fatalf("a hold on chain is not void: %+v", live)
+		}
+		if w.ctx.Err() != nil {
+			w.t.Fatal(w.ctx.Err())
+		}
+	}
+}
+
 // TestHoldEnds has a hold end unreleased: the payer has everything back, and the payment is over.
 func TestHoldEnds(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		end  func(w *world, l *line, id uint64)
 	}{
+		{"the holder closes the payer's channel by force", func(w *world, l *line, id uint64) {
+			w.closeByForce(l.lspA, l.a)
+			w.refundOnChain(l, id)
+		}},
+		{"the payer closes its channel by force", func(w *world, l *line, id uint64) {
+			w.closeByForce(l.a, l.lspA)
+			w.refundOnChain(l, id)
+		}},
+		{"the holder closes the payer's channel by force, and falls again and again", func(w *world, l *line, id uint64) {
+			w.closeByForce(l.lspA, l.a)
+			for range 4 {
+				l.lspA.Crash()
+				w.step(l.a)
+				l.lspA = w.start(l.configs[1])
+				w.step(l.a, l.lspA)
+			}
+			w.refundOnChain(l, id)
+		}},
 		{"cancelled", func(w *world, l *line, id uint64) {
 			if err := l.a.CancelAsync(id); err != nil {
 				w.t.Fatal(err)
@@ -94,6 +149,7 @@ func TestHoldEnds(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld(t)
 			l, id, _ := w.held(AsyncPay{Hold: 30})
+			book := w.books(&l.a, &l.lspA, &l.lspB)
 			test.end(w, l, id)
 			w.until("the payment to fail", func() bool {
 				p, ok := l.a.Payment(id)
@@ -101,9 +157,7 @@ func TestHoldEnds(t *testing.T) {
 			})
 			w.quiet(l.lspA, l.lspB)
 			w.quiet(l.a)
-			if has := w.purses(l.a)["A"]; has != 700_000_000 {
-				t.Errorf("A has %v", has)
-			}
+			book.check()
 			w.until("rows to go", func() bool {
 				left := leftovers(t, l.lspA)
 				return left[store.Request]+left[store.Member] == 0 && len(l.lspA.HTLCs()) == 0
@@ -118,6 +172,66 @@ func TestHoldEnds(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestHeldWayCloses has the channel between the LSPs go on chain while LSP_a holds. The unblock then finds no way: the payment is released over
+// another channel if there is one by then, else it is given up at its deadline, off chain.
+func TestHeldWayCloses(t *testing.T) {
+	for _, another := range []bool{true, false} {
+		for _, byHolder := range []bool{true, false} {
+			t.Run(fmt.Sprintf("another channel %t, closed by the holder %t", another, byHolder), func(t *testing.T) {
+				w := newWorld(t)
+				l, id, _ := w.held(AsyncPay{Hold: 60})
+				book := w.books(&l.a, &l.lspA, &l.lspB)
+				if byHolder {
+					w.closeByForce(l.lspA, l.lspB)
+				} else {
+					w.closeByForce(l.lspB, l.lspA)
+				}
+				w.step(l.a, l.lspA, l.lspB)
+				l.lspA.Crash()
+				l.lspA = w.start(l.configs[1])
+				l.b = w.start(l.configs[3])
+				w.until("the unblock", func() bool { return unblocked(l.lspA) })
+				w.barrier(l.nodes()...)
+				if live := l.lspA.HTLCs(); len(live) != 1 || live[0].State != "held" && live[0].State != "waiting" {
+					t.Fatalf("%+v", live)
+				}
+				if another {
+					w.openAgain(l.lspA, l.lspB)
+					if failure := w.outcome(l.a, id); failure != "" {
+						t.Fatal(failure)
+					}
+					return
+				}
+				for {
+					if p, _ := l.a.Payment(id); p.State != forward.PaymentPending {
+						break
+					}
+					w.step(l.nodes()...)
+				}
+				if p, _ := l.a.Payment(id); p.State != forward.PaymentFailed {
+					t.Errorf("the payment is %v", p.State)
+				}
+				w.refundOnChain(l, id) // what is closed has its end
+				book.check()
+			})
+		}
+	}
+}
+
+// openAgain opens one more channel.
+func (w *world) openAgain(from, to *Node) {
+	w.t.Helper()
+	o := wish
+	o.Peer = to.ID()
+	w.until("connection", func() bool { return from.Connected(o.Peer) })
+	id, err := from.Open(w.ctx, o)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.mine(6, w.burn)
+	w.until("the channel to be usable", func() bool { _, _, ok := from.registry.get(id).state.Load().Usable(); return ok })
 }
 
 // unblocked says whether an unblock came by.

@@ -53,11 +53,11 @@ func (w *world) books(nodes ...**Node) *ledger {
 			s := in.state.Load()
 			e := l.open[s.Funding()]
 			e.capacity = btcutil.Amount(s.Capacity())
+			e.local = others(s)
 			if s.Opener() {
 				e.opener = name
 			} else {
 				e.other = name
-				e.local, _ = s.Balance()
 			}
 			l.open[s.Funding()] = e
 		}
@@ -127,15 +127,30 @@ func (l *ledger) checkOpen(out wire.OutPoint, e entry, share []lnwire.MilliSatos
 	for _, part := range share {
 		want += part
 	}
-	for _, in := range (*l.nodes[e.other]).registry.each(nil) {
-		if s := in.state.Load(); s.Funding() == out {
-			if got, _ := s.Balance(); got != want || s.Phase() != channel.PhaseNormal {
-				l.w.t.Errorf("%s has %d msat in its channel with %s, which is %s; want %d", e.other, got, e.opener, s.Phase(), want)
-			}
-			return
+	for name, n := range l.nodes {
+		if name != e.opener && name != e.other {
+			continue
+		}
+		ins := (*n).registry.each(nil)
+		i := slices.IndexFunc(ins, func(in *inbox) bool { return in.state.Load().Funding() == out })
+		if i < 0 {
+			l.w.t.Errorf("%s has lost its channel between %s and %s", name, e.opener, e.other)
+			continue
+		}
+		s := ins[i].state.Load()
+		if got := others(s); got != want || s.Phase() != channel.PhaseNormal {
+			l.w.t.Errorf("%s: %s has %d msat in the channel with %s, which is %s; want %d", name, e.other, got, e.opener, s.Phase(), want)
 		}
 	}
-	l.w.t.Errorf("%s has lost its channel with %s", e.other, e.opener)
+}
+
+// others is what the side that did not open a channel has.
+func others(s *channel.State) lnwire.MilliSatoshi {
+	local, remote := s.Balance()
+	if s.Opener() {
+		return remote
+	}
+	return local
 }
 
 // checkLocks shows that no transaction waits any more, and so that no coin is locked.
