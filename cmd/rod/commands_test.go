@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -52,24 +53,26 @@ func FuzzAmount(f *testing.F) {
 	})
 }
 
-// socketOf starts a node whose API is on a unix socket, and gives the socket's path.
-func socketOf(t *testing.T, c *embedded.Chain, name string) string {
+// served is a node whose API is on a unix socket.
+type served struct {
+	node        *node.Node
+	dir, socket string
+	stop        func()
+}
+
+// serve starts a node on dir; its seed follows from its name.
+func serve(t *testing.T, c *embedded.Chain, name, dir string, lsp bool) *served {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "rod") // the path of a unix socket must be short
+	n, err := node.New(node.Config{Dir: dir, Seed: []byte(strings.Repeat(name[:1], 32)), Params: c.Params(), Backend: c, Alias: name, LSP: lsp,
+		Listen: []string{"127.0.0.1:0"}, MinBackoff: 20 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	n, err := node.New(node.Config{Dir: dir, Seed: []byte(strings.Repeat(name[:1], 32)), Params: c.Params(), Backend: c, Alias: name, LSP: true,
-		Listen: []string{"127.0.0.1:0"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { n.Stop() })
 	if err := n.Start(t.Context()); err != nil {
+		n.Stop()
 		t.Fatal(err)
 	}
-	s, err := api.New(&api.Daemon{Node: n, Params: c.Params(), Alias: name, LSP: true, Backend: "embedded", Miner: c}, dir, slog.New(slog.DiscardHandler))
+	s, err := api.New(&api.Daemon{Node: n, Params: c.Params(), Alias: name, LSP: lsp, Backend: "embedded", Miner: c}, dir, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,44 +82,78 @@ func socketOf(t *testing.T, c *embedded.Chain, name string) string {
 	}
 	hs := &http.Server{Handler: s.Handler(true)}
 	go hs.Serve(l)
-	t.Cleanup(func() { s.Drain(); hs.Close(); s.Close() })
-	return l.Addr().String()
+	out := &served{node: n, dir: dir, socket: l.Addr().String()}
+	out.stop = sync.OnceFunc(func() { s.Drain(); hs.Close(); s.Close(); n.Stop() })
+	t.Cleanup(out.stop)
+	return out
 }
 
-// Two nodes, all by command: money, connection, channel, payment, news, and the exit statuses.
-func TestCommands(t *testing.T) {
+// shortDir is a folder whose path is short, as that of a unix socket must be.
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "rod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// operator gives commands and reads what they say.
+type operator struct {
+	*testing.T
+	ctx context.Context
+}
+
+func newOperator(t *testing.T) *operator {
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	t.Cleanup(cancel)
+	return &operator{t, ctx}
+}
+
+// rod gives a command to the node at a socket, and wants its exit status.
+func (o *operator) rod(socket string, want int, args ...string) (out map[string]any, stderr string) {
+	o.Helper()
+	var stdout, errs bytes.Buffer
+	if status := run(o.ctx, append(args, "--socket", socket), &stdout, &errs); status != want {
+		o.Fatalf("rod %s: status %d, want %d: %s", strings.Join(args, " "), status, want, &errs)
+	}
+	if stdout.Len() > 0 {
+		if err := json.Unmarshal(stdout.Bytes(), &out); err != nil {
+			o.Fatalf("rod %s: %v in %s", strings.Join(args, " "), err, &stdout)
+		}
+	}
+	return out, errs.String()
+}
+
+// until asks again until a command's answer is as it should be.
+func (o *operator) until(what string, f func() bool) {
+	o.Helper()
+	for !f() {
+		select {
+		case <-o.ctx.Done():
+			o.Fatal(what, o.ctx.Err())
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+func newChain(t *testing.T) *embedded.Chain {
+	t.Helper()
 	c, err := embedded.New(embedded.Config{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
-	defer cancel()
-	rod := func(socket string, want int, args ...string) (out map[string]any, stderr string) {
-		t.Helper()
-		var stdout, errs bytes.Buffer
-		if status := run(ctx, append(args, "--socket", socket), &stdout, &errs); status != want {
-			t.Fatalf("rod %s: status %d, want %d: %s", strings.Join(args, " "), status, want, &errs)
-		}
-		if stdout.Len() > 0 {
-			if err := json.Unmarshal(stdout.Bytes(), &out); err != nil {
-				t.Fatalf("rod %s: %v in %s", strings.Join(args, " "), err, &stdout)
-			}
-		}
-		return out, errs.String()
-	}
-	// until asks again until a command's answer is as it should be.
-	until := func(what string, f func() bool) {
-		t.Helper()
-		for !f() {
-			select {
-			case <-ctx.Done():
-				t.Fatal(what, ctx.Err())
-			case <-time.After(10 * time.Millisecond):
-			}
-		}
-	}
-	a, b := socketOf(t, c, "alice"), socketOf(t, c, "bob")
+	return c
+}
+
+// Two nodes, all by command: money, connection, channel, payment, news, and the exit statuses.
+func TestCommands(t *testing.T) {
+	c := newChain(t)
+	o := newOperator(t)
+	ctx, rod, until := o.ctx, o.rod, o.until
+	a, b := serve(t, c, "alice", shortDir(t), true).socket, serve(t, c, "bob", shortDir(t), true).socket
 	rod(a, 0, "lab", "mine", "1")
 	addr, _ := rod(b, 0, "wallet", "address")
 	rod(a, 0, "lab", "mine", "100", "--address", addr["address"].(string))
@@ -156,6 +193,10 @@ func TestCommands(t *testing.T) {
 		{exitUsage, "not a whole number of sat", []string{"channel", "open", id, "1000001msat"}},
 		{exitUsage, "ID@HOST:PORT", []string{"connect", id}},
 		{exitFailed, "no channel 99", []string{"channel", "close", "99"}},
+		{exitFailed, "no channel 99", []string{"channel", "show", "99"}},
+		{exitUsage, "are for --async", []string{"payment", "send", "lnbcrt1", "--hold", "5"}},
+		{exitUsage, "below 0", []string{"payment", "send", "lnbcrt1", "--wait=-5s"}},
+		{exitUsage, "whole seconds", []string{"invoice", "create", "--expiry", "1500ms"}},
 		{exitRefused, "", []string{"payment", "send", "lnbcrt1nonsense"}},
 		{exitUsage, "unexpected argument", []string{"channel", "burn"}},
 	} {
@@ -163,7 +204,10 @@ func TestCommands(t *testing.T) {
 			t.Errorf("%v: %q lacks %q", x.args, errs, x.see)
 		}
 	}
-	rod(filepath.Join(t.TempDir(), "nobody"), exitUnreachable, "getinfo")
+	nobody := filepath.Join(t.TempDir(), "nobody")
+	if _, errs := rod(nobody, exitUnreachable, "getinfo"); strings.Count(errs, "\n") != 1 || !strings.Contains(errs, `start one with "rodd --listen.api `+nobody+`"`) {
+		t.Errorf("no node: %q", errs)
+	}
 	rod(a, 0, "channel", "close", opened["channel"].(string))
 	until("closing", func() bool { return len(c.Mempool()) > 0 })
 

@@ -1,42 +1,45 @@
 // Command rod is the tool of Lightning Rod. Its command demo is the protocol at work: a validating chain, four nodes, a payment
-// between two that are never online together, and the proof of what happened. The others ask a node that runs, rodd, over
-// its unix socket: a noun and a verb, tables on a terminal and JSON elsewhere.
+// between two that are never online together, and the proof of what happened. Most others ask a node that runs, rodd, over its
+// unix socket: a noun and a verb, tables on a terminal and JSON elsewhere. decode and dump need no node. All of them are in
+// docs/cli.md, which the tests hold to the tree of commands.
 package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/alecthomas/kong"
 )
 
-// Exit statuses.
+// Exit statuses. They are part of what scripts rely on.
 const (
 	exitOK          = 0
-	exitFailed      = 1 // a check does not hold
+	exitFailed      = 1
 	exitUsage       = 2
+	exitUnreachable = 3
+	exitRefused     = 4
+	exitPending     = 5
 	exitInterrupted = 130
 )
 
-type commandLine struct {
-	nodeCommands
-	Demo demoCommand `cmd:"" help:"Carry a payment between two nodes that are never online together, and prove what happened."`
-}
-
-type demoCommand struct {
-	Scenario string        `default:"happy" placeholder:"NAME" help:"What is to happen, one of --list: happy if nothing is said."`
-	List     bool          `help:"List the names of the scenarios, one a line."`
-	Seed     uint64        `default:"1" help:"The nodes' seeds follow from it, and so do their ids."`
-	Pace     time.Duration `default:"700ms" help:"How long to stop after each step, for the eye. 0: not at all."`
-	Dir      string        `placeholder:"DIR" help:"Keep the files, in a new folder of DIR for each run. If not given: a temporary folder, removed at the end."`
-	JSON     bool          `name:"json" help:"One JSON object a line; the last one is the result."`
-	Verbose  bool          `short:"v" help:"The nodes' logs, on the standard error."`
+// statuses is what they mean, for the documentation.
+var statuses = []struct {
+	status int
+	means  string
+}{
+	{exitOK, "Done."},
+	{exitFailed, "It failed: a payment has failed, a thing is not there or cannot be read, a check of the demo does not hold."},
+	{exitUsage, "The command line is wrong, or a value in it. Nothing has been done."},
+	{exitUnreachable, "No node answers, or it does not serve now (it catches up with the chain, or is ending)."},
+	{exitRefused, "The node will not, as things stand. Nothing has changed."},
+	{exitPending, "The time to wait is over and the outcome is open: ask again, do not repeat without a --key."},
+	{exitInterrupted, "Interrupted."},
 }
 
 func main() {
@@ -45,67 +48,49 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
+// description is what help begins with.
+func description() string {
+	b := strings.Builder{}
+	b.WriteString("Lightning Rod: payments between nodes that are never online together. rod NOUN VERB; the words of lncli work too:")
+	for i, a := range aliases {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(" " + a.word)
+	}
+	b.WriteString(".")
+	return b.String()
+}
+
+// newParser makes the tree of commands. Helped is set when somebody asked for help and got it.
+func newParser(line *commandLine, stdout, stderr io.Writer, helped *bool) (*kong.Kong, error) {
+	return kong.New(line, kong.Name("rod"), kong.Description(description()),
+		kong.Writers(stdout, stderr), kong.Exit(func(int) { *helped = true }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}), kong.PostBuild(nameArguments), groups)
+}
+
 // run is the tool. What it starts has ended when it returns.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var line commandLine
 	helped := false
-	parser, err := kong.New(&line, kong.Name("rod"), kong.Description("Lightning Rod: payments between nodes that are never online together."),
-		kong.Writers(stdout, stderr), kong.Exit(func(int) { helped = true }), kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
+	parser, err := newParser(&line, stdout, stderr, &helped)
 	if err != nil {
-		fmt.Fprintln(stderr, "rod:", err)
-		return exitUsage
+		panic(err) // the tree is wrong
 	}
-	chosen, err := parser.Parse(args)
+	chosen, err := parser.Parse(aliased(args, parser.Model.Flags))
 	switch {
 	case helped:
 		return exitOK
 	case err != nil:
-		fmt.Fprintf(stderr, "rod: %v\nrod --help says more\n", err)
+		fmt.Fprintf(stderr, "rod: %s\n", strings.Join(strings.Fields(err.Error()), " "))
+		fmt.Fprintln(stderr, "rod --help says more, and rod NOUN --help most")
 		return exitUsage
 	}
-	if chosen.Command() == "demo" {
-		return line.Demo.run(ctx, stdout, stderr)
-	}
-	err = chosen.Run(&session{ctx: ctx, stdout: stdout, stderr: stderr})
-	if err != nil {
-		fmt.Fprintln(stderr, "rod:", err)
+	s := &session{ctx: ctx, stdout: stdout, stderr: stderr, Remote: &line.Remote, command: chosen.Selected(), tree: parser.Model.Node}
+	err = chosen.Run(s)
+	var own statusError
+	if err != nil && !(errors.As(err, &own) && own.error == nil) {
+		fmt.Fprintf(stderr, "rod: %v\n", err)
 	}
 	return exitOf(err)
-}
-
-func (c *demoCommand) run(ctx context.Context, stdout, stderr io.Writer) int {
-	if c.List {
-		for _, s := range scenarios {
-			fmt.Fprintln(stdout, s.name)
-		}
-		return exitOK
-	}
-	play, ok := findScenario(c.Scenario)
-	if !ok {
-		fmt.Fprintf(stderr, "rod: no scenario %q; there are %s\n", c.Scenario, strings.Join(scenarioNames(), ", "))
-		return exitUsage
-	}
-	if c.Pace < 0 {
-		fmt.Fprintf(stderr, "rod: --pace %s is below 0\n", c.Pace)
-		return exitUsage
-	}
-	say := newNarrator(stdout, c.JSON)
-	opts := options{seed: c.Seed, pace: c.Pace, dir: c.Dir}
-	if c.Verbose {
-		opts.log = stderr
-	}
-	result, err := perform(ctx, play, opts, say)
-	switch {
-	case ctx.Err() != nil:
-		say.end()
-		fmt.Fprintln(stderr, "rod: interrupted; everything is stopped")
-		return exitInterrupted
-	case err != nil:
-		say.end()
-		fmt.Fprintln(stderr, "rod:", err)
-		return exitFailed
-	case !result.OK:
-		return exitFailed
-	}
-	return exitOK
 }

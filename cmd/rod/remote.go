@@ -6,134 +6,262 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 
 	"lightningrod/cmd/internal/api"
+	"lightningrod/cmd/rod/internal/facts"
 
+	"github.com/alecthomas/kong"
 	"golang.org/x/term"
 )
 
-// Exit statuses of the commands that talk to a node.
-const (
-	exitUnreachable = 3 // no node answers, or it does not serve now
-	exitRefused     = 4 // the node will not
-	exitPending     = 5 // the outcome is not known yet
-)
-
-// Remote is how to reach a node, the same for every command that does.
+// Remote is how to reach a node and how to show its answers: flags of every command.
 type Remote struct {
-	Socket  string `env:"ROD_LISTEN_API" placeholder:"PATH" help:"The node's unix socket. If not given: the one in its data folder."`
-	DataDir string `env:"ROD_DATA_DIR" placeholder:"DIR" help:"The node's data folder; ~/.rod if not given."`
-	Network string `env:"ROD_NETWORK" default:"regtest" enum:"regtest,signet" help:"The node's network: regtest or signet."`
-	JSON    bool   `name:"json" help:"JSON on a terminal too."`
+	Socket  string `group:"node" env:"ROD_LISTEN_API" placeholder:"PATH" complete:"file" help:"The node's unix socket. If not given: the one in its data folder."`
+	DataDir string `group:"node" env:"ROD_DATA_DIR" placeholder:"DIR" complete:"file" help:"The node's data folder; ~/.rod if not given."`
+	Network string `group:"node" env:"ROD_NETWORK" default:"regtest" enum:"regtest,signet" help:"The node's network: regtest or signet."`
+	JSON    bool   `group:"node" name:"json" xor:"shape" help:"JSON on a terminal too."`
+	Table   bool   `group:"node" xor:"shape" help:"Text and tables for people in a pipe too."`
 }
 
-func (r *Remote) client() (*api.Client, error) {
-	if r.Socket != "" {
-		return api.NewClient(r.Socket), nil
-	}
+// dir is the folder of the node's files.
+func (r *Remote) dir() (string, error) {
 	dir := r.DataDir
 	if dir == "" {
 		var err error
 		if dir, err = api.DefaultDir(); err != nil {
-			return nil, err
+			return "", err
 		}
 	}
-	return api.NewClient(filepath.Join(dir, r.Network, "api.sock")), nil
+	return filepath.Join(dir, r.Network), nil
+}
+
+func (r *Remote) socket() (string, error) {
+	if r.Socket != "" {
+		return r.Socket, nil
+	}
+	dir, err := r.dir()
+	return filepath.Join(dir, "api.sock"), err
 }
 
 // session is one command at work.
 type session struct {
+	*Remote
 	ctx            context.Context
 	stdout, stderr io.Writer
+	command, tree  *kong.Node
 }
 
-// ask asks the node for something that changes nothing and shows it.
-func ask[T any](s *session, r *Remote, path string, show func(*table, T)) error {
-	return do(s, r, "GET", path, nil, "", show)
+// question is a command that asks for what its tags in the tree of commands say: get, post or delete a path. Columns are what a
+// terminal shows of each entry of a list, by their names in JSON; a number behind one cuts it to so many characters.
+type question struct{}
+
+// Run asks, and shows the answer.
+func (question) Run(s *session) error { return s.asked("") }
+
+// questionOf is a question about one thing, named in the path as {}.
+type questionOf struct {
+	Which string `arg:""`
 }
 
-// do asks the node and shows its answer: as JSON, as it came, or as a table for people.
-func do[T any](s *session, r *Remote, method, path string, in any, key string, show func(*table, T)) error {
-	var out T
-	if err := call(s, r, method, path, in, &out, key); err != nil {
+// Run asks, and shows the answer.
+func (q *questionOf) Run(s *session) error { return s.asked(q.Which) }
+
+func (s *session) asked(which string) error {
+	tag := s.command.Tag
+	columns := strings.Fields(tag.Get("columns"))
+	for _, method := range []string{"get", "post", "delete"} {
+		path := tag.Get(method)
+		switch {
+		case path == "":
+			continue
+		case len(columns) > 0:
+			return s.list(path, columns)
+		}
+		return s.do(strings.ToUpper(method), strings.Replace(path, "{}", url.PathEscape(which), 1), nil, "")
+	}
+	panic(s.command.FullPath() + " asks for nothing")
+}
+
+// do asks the node and shows its answer.
+func (s *session) do(method, path string, in any, key string) error {
+	var out facts.Facts
+	if err := s.call(method, path, in, &out, key); err != nil {
 		return err
 	}
-	return render(s, r, out, show)
+	return s.show(out)
 }
 
-func call(s *session, r *Remote, method, path string, in, out any, key string) error {
-	c, err := r.client()
+func (s *session) call(method, path string, in, out any, key string) error {
+	client, err := s.client()
 	if err != nil {
 		return err
 	}
-	return c.Do(s.ctx, method, path, in, out, key)
+	return s.explain(client.Do(s.ctx, method, path, in, out, key))
 }
 
-// list is ask for a list, all its pages.
-func list[T any](s *session, r *Remote, path string, show func(*table, T), columns ...string) error {
-	all := api.List[T]{Items: []T{}}
-	for after := ""; ; {
-		var page api.List[T]
-		if err := call(s, r, "GET", path+"?limit=1000&after="+after, nil, &page, ""); err != nil {
+func (s *session) client() (*api.Client, error) {
+	socket, err := s.socket()
+	return api.NewClient(socket), err
+}
+
+// explain says what to do when no node answers.
+func (s *session) explain(err error) error {
+	if !errors.Is(err, api.ErrUnreachable) {
+		return err
+	}
+	socket, _ := s.socket()
+	if _, gone := os.Stat(socket); errors.Is(gone, fs.ErrPermission) || strings.Contains(err.Error(), "permission denied") {
+		return statusError{exitUnreachable, fmt.Errorf("%s belongs to somebody else: only the user who runs rodd may open it", socket)}
+	}
+	start := "rodd"
+	if s.Network != "regtest" {
+		start += " --network " + s.Network
+	}
+	if s.Socket != "" {
+		start += " --listen.api " + s.Socket
+	} else if s.DataDir != "" {
+		start += " --data-dir " + s.DataDir
+	}
+	return statusError{exitUnreachable, fmt.Errorf("no node answers on %s: start one with \"%s\"", socket, start)}
+}
+
+// list asks for a list, all its pages, and shows it.
+func (s *session) list(path string, columns []string) error {
+	items := []any{}
+	for next := path; next != ""; {
+		var page facts.Facts
+		if err := s.call("GET", next, nil, &page, ""); err != nil {
 			return err
 		}
-		all.Items = append(all.Items, page.Items...)
-		if after = page.Next; after == "" {
-			break
+		some, _ := page.Get("items").([]any)
+		items = append(items, some...)
+		next = ""
+		if after, ok := page.Get("next").(string); ok {
+			next = path + "?limit=1000&after=" + url.QueryEscape(after)
 		}
 	}
-	return render(s, r, all, func(t *table, l api.List[T]) {
-		t.row(columns...)
-		for _, x := range l.Items {
-			show(t, x)
-		}
-	})
+	all := facts.Facts{{Name: "items", Value: items}}
+	if s.plain() {
+		return facts.Table(s.stdout, tableOf(all.List("items"), columns))
+	}
+	return s.encode(all)
 }
 
-func render[T any](s *session, r *Remote, out T, show func(*table, T)) error {
-	if r.JSON || !isTerminal(s.stdout) {
-		enc := json.NewEncoder(s.stdout)
-		enc.SetIndent("", "  ")
-		return enc.Encode(out)
+// show shows one answer: JSON as it came, or a line for each of its fields.
+func (s *session) show(f facts.Facts) error {
+	if s.plain() {
+		return forPeople(f).Write(s.stdout)
 	}
-	t := &table{tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', 0)}
-	show(t, out)
-	return t.w.Flush()
+	return s.encode(f)
 }
+
+func (s *session) encode(v any) error {
+	enc := json.NewEncoder(s.stdout)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// line is a JSON object on a line of its own.
+func (s *session) line(v any) error {
+	enc := json.NewEncoder(s.stdout)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// factsOf is an answer that was read into its type, as facts.
+func factsOf(v any) (f facts.Facts, err error) {
+	text, err := json.Marshal(v)
+	if err == nil {
+		err = json.Unmarshal(text, &f)
+	}
+	return f, err
+}
+
+// plain: the output is for people.
+func (s *session) plain() bool { return s.Table || !s.JSON && isTerminal(s.stdout) }
 
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// table is rows of cells for people.
-type table struct{ w *tabwriter.Writer }
-
-func (t *table) row(cells ...string) {
-	for i, c := range cells {
-		cells[i] = printable(c)
+// forPeople gives amounts their units.
+func forPeople(f facts.Facts) facts.Facts {
+	out := make(facts.Facts, len(f))
+	for i, x := range f {
+		out[i] = withUnit(x)
+		out[i].Name = strings.ReplaceAll(out[i].Name, "_", " ")
 	}
-	fmt.Fprintln(t.w, strings.Join(cells, "\t"))
+	return out
 }
 
-// printable keeps what others chose, such as a reason or an alias, from steering the terminal.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
-			return '?'
+// withUnit moves a unit from the name to the value.
+func withUnit(f facts.Fact) facts.Fact {
+	number, ok := f.Value.(json.Number)
+	if !ok {
+		return f
+	}
+	if name, ok := strings.CutSuffix(f.Name, "_sat"); ok {
+		return facts.Fact{Name: name, Value: number.String() + " sat"}
+	}
+	if name, ok := strings.CutSuffix(f.Name, "_msat"); ok {
+		var msat uint64
+		if _, err := fmt.Sscan(number.String(), &msat); err == nil {
+			return facts.Fact{Name: name, Value: showMsat(msat)}
 		}
-		return r
-	}, s)
+	}
+	return f
 }
 
-// statusError is an error with its own exit status.
+// tableOf is a list as rows of cells, the headings first.
+func tableOf(items []facts.Facts, columns []string) [][]string {
+	names, widths := make([]string, len(columns)), make([]int, len(columns))
+	heads := make([]string, len(columns))
+	for i, c := range columns {
+		name, width, cut := strings.Cut(c, ":")
+		if names[i] = name; cut {
+			_, _ = fmt.Sscan(width, &widths[i])
+		}
+		name = strings.TrimSuffix(strings.TrimSuffix(name, "_msat"), "_sat")
+		heads[i] = strings.ToUpper(strings.ReplaceAll(name, "_", " "))
+	}
+	rows := [][]string{heads}
+	for _, item := range items {
+		cells := make([]string, len(columns))
+		for i, name := range names {
+			cells[i] = facts.Word(withUnit(facts.Fact{Name: name, Value: item.Get(name)}).Value)
+			if widths[i] > 0 && len(cells[i]) > widths[i] {
+				cells[i] = cells[i][:widths[i]]
+			}
+		}
+		rows = append(rows, cells)
+	}
+	return rows
+}
+
+// statusError is an error with its own exit status. Without a text everything is said already.
 type statusError struct {
 	status int
 	error
+}
+
+func (e statusError) Unwrap() error { return e.error }
+
+// wrong is an error of the command line.
+func wrong(format string, args ...any) error {
+	return statusError{exitUsage, fmt.Errorf(format, args...)}
+}
+
+// statusOf is the exit status of what the API answers.
+var statusOf = map[api.Code]int{
+	api.Invalid: exitUsage, api.TooLarge: exitUsage, api.Unavailable: exitUnreachable, api.Unknown: exitPending,
+	api.Refused: exitRefused, api.Forbidden: exitRefused, api.Unauthorized: exitRefused, api.Conflict: exitRefused,
 }
 
 // exitOf is the exit status of an error.
@@ -149,16 +277,8 @@ func exitOf(err error) int {
 		return exitInterrupted
 	case errors.Is(err, api.ErrUnreachable):
 		return exitUnreachable
-	case !errors.As(err, &e):
-		return exitFailed
-	}
-	switch e.Code {
-	case api.Invalid, api.TooLarge:
-		return exitUsage
-	case api.Unavailable:
-		return exitUnreachable
-	case api.Refused, api.Forbidden, api.Unauthorized, api.Conflict:
-		return exitRefused
+	case errors.As(err, &e) && statusOf[e.Code] != 0:
+		return statusOf[e.Code]
 	}
 	return exitFailed
 }

@@ -145,12 +145,18 @@ func Word(v any) string {
 		}
 		return "no"
 	case []any:
+		if len(v) == 0 {
+			return "-"
+		}
 		words := make([]string, len(v))
 		for i, x := range v {
 			words[i] = Word(x)
 		}
 		return strings.Join(words, " ")
 	case Facts:
+		if len(v) == 0 {
+			return "-"
+		}
 		words := make([]string, len(v))
 		for i, x := range v {
 			words[i] = x.Name + "=" + Word(x.Value)

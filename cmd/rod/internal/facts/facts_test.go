@@ -44,7 +44,7 @@ list
     state  on
   - id     2
     state  -
-nobody       
+nobody       -
 `
 	var b strings.Builder
 	if err := f.Write(&b); err != nil || b.String() != want {

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A Rod payment, all by command: B is off when A pays, A is off when B is paid, and the LSP between them holds. What the
+// databases hold meanwhile is dumped, without the secrets.
+func TestAsyncPayment(t *testing.T) {
+	c := newChain(t)
+	o := newOperator(t)
+	a, l, b := serve(t, c, "alice", shortDir(t), false), serve(t, c, "lsp", shortDir(t), true), serve(t, c, "bob", shortDir(t), false)
+	first := func(socket string, args ...string) map[string]any {
+		t.Helper()
+		out, _ := o.rod(socket, 0, args...)
+		items := out["items"].([]any)
+		if len(items) == 0 {
+			return map[string]any{}
+		}
+		return items[0].(map[string]any)
+	}
+	o.rod(a.socket, 0, "lab", "mine", "1")
+	o.rod(l.socket, 0, "lab", "mine", "1")
+	burn, _ := o.rod(b.socket, 0, "newaddress")
+	mine := func(blocks string) { o.rod(l.socket, 0, "lab", "mine", blocks, "--address", burn["address"].(string)) }
+	mine("100")
+	info, _ := o.rod(l.socket, 0, "getinfo")
+	at := info["id"].(string) + "@" + info["addresses"].([]any)[0].(string)
+	o.rod(a.socket, 0, "connect", at)
+	o.rod(b.socket, 0, "connect", at)
+	bob, _ := o.rod(b.socket, 0, "getinfo")
+	for _, s := range []*served{a, l} {
+		o.until("coins", func() bool { w, _ := o.rod(s.socket, 0, "walletbalance"); return w["confirmed_sat"].(float64) > 0 })
+	}
+	opened := make(chan string)
+	go func() { // waits for its confirmations, and says so
+		var out, errs bytes.Buffer
+		status := run(o.ctx, []string{"channel", "open", info["id"].(string), "500000sat", "--wait", "--socket", a.socket}, &out, &errs)
+		opened <- fmt.Sprint(status, errs.String(), out.String())
+	}()
+	o.rod(l.socket, 0, "openchannel", bob["id"].(string), "500000sat", "--no-wait")
+	o.until("two fundings", func() bool { return len(c.Mempool()) == 2 })
+	mine("6")
+	if said := <-opened; !strings.HasPrefix(said, "0channel 1: ") || !strings.Contains(said, "can be used") || !strings.Contains(said, `"usable": true`) {
+		t.Fatal(said)
+	}
+	o.until("the graph", func() bool {
+		i, _ := o.rod(a.socket, 0, "getinfo")
+		return i["graph_channels"].(float64) == 2 && first(b.socket, "listchannels")["usable"] == true
+	})
+
+	invoice, _ := o.rod(b.socket, 0, "addinvoice", "1000sat", "-d", "async", "--expiry", "720h")
+	second, _ := o.rod(b.socket, 0, "addinvoice", "2000sat", "--expiry", "720h")
+	b.stop()
+	sent, _ := o.rod(a.socket, 0, "payment", "send", "--async", invoice["bolt11"].(string))
+	id := sent["id"].(string)
+	if sent["state"] != "pending" {
+		t.Fatal(sent)
+	}
+	o.until("the hold and the letter", func() bool {
+		return first(l.socket, "held", "list")["state"] == "held" && first(l.socket, "mailbox", "list")["messages"] != nil
+	})
+	if state := first(l.socket, "held", "requests")["state"]; state == nil {
+		t.Fatal("no request")
+	}
+	var n uint64
+	if _, err := fmt.Sscan(id, &n); err != nil {
+		t.Fatal(err)
+	}
+	pid, ok := a.node.Pid(n)
+	if !ok {
+		t.Fatal("no pid")
+	}
+	if _, errs := o.rod(a.socket, exitFailed, "payinvoice", invoice["bolt11"].(string), "--async", "--wait", "20s"); !strings.Contains(errs, "live request") {
+		t.Error("the reason of a failure is not told:", errs)
+	}
+	if _, errs := o.rod(a.socket, exitPending, "payinvoice", second["bolt11"].(string), "--async", "--wait", "200ms"); !strings.Contains(errs, "still on its way") {
+		t.Error(errs)
+	}
+	if _, errs := o.rod(l.socket, exitRefused, "dump", filepath.Join(l.dir, "node.db")); !strings.Contains(errs, "stop it first, or dump a backup") {
+		t.Fatal(errs)
+	}
+	a.stop()
+	said := o.dump(a, pid[:])
+	for _, want := range []string{"rod_payer: ", "(secret)", "channel: 1", "htlc: ", "offered"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("A's dump lacks %s:\n%s", want, said)
+		}
+	}
+
+	b = serve(t, c, "bob", b.dir, false)
+	o.until("B to be paid", func() bool {
+		i, _ := o.rod(b.socket, 0, "invoice", "show", invoice["payment_hash"].(string))
+		return i["state"] == "paid"
+	})
+	a = serve(t, c, "alice", a.dir, false)
+	var paid map[string]any
+	o.until("A to have the preimage", func() bool {
+		paid, _ = o.rod(a.socket, 0, "payment", "show", id)
+		return paid["state"] == "succeeded"
+	})
+
+	l.stop()
+	said = o.dump(l, pid[:])
+	for _, want := range []string{"channel: 2", "meta: ", "channel_announcement: 2", "channel_update: ", "node_announcement: "} {
+		if !strings.Contains(said, want) {
+			t.Errorf("the LSP's dump lacks %s:\n%s", want, said)
+		}
+	}
+	b.stop()
+	if said := o.dump(b, pid[:]); !strings.Contains(said, paid["preimage"].(string)) {
+		t.Error("a settled preimage is no secret")
+	}
+}
+
+// dump is all of a stopped node's database as text, which has neither an unreadable row nor a secret in it; as JSON it
+// has a row a line.
+func (o *operator) dump(s *served, secrets ...[]byte) string {
+	o.Helper()
+	var text, lines, errs bytes.Buffer
+	db := filepath.Join(s.dir, "node.db")
+	if status := run(o.ctx, []string{"dump", db, "--table"}, &text, &errs); status != 0 || strings.Contains(text.String(), "unreadable") {
+		o.Fatalf("status %d: %s\n%s", status, &errs, &text)
+	}
+	if status := run(o.ctx, []string{"dump", db}, &lines, &errs); status != 0 {
+		o.Fatalf("status %d: %s", status, &errs)
+	}
+	for line := range strings.Lines(lines.String()) {
+		if !strings.HasPrefix(line, `{"table":"`) {
+			o.Fatalf("line %s", line)
+		}
+	}
+	for _, secret := range secrets {
+		if strings.Contains(text.String()+lines.String(), hex.EncodeToString(secret)) {
+			o.Errorf("a secret is in the dump of %s", s.dir)
+		}
+	}
+	return text.String()
+}

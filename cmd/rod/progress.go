@@ -1,0 +1,316 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"lightningrod/cmd/internal/api"
+	"lightningrod/cmd/rod/internal/facts"
+)
+
+// until looks at the start and again with all the node's news, until look is content, an error, or the end of ctx. hear gets every
+// event, also those of before; both are called by one goroutine.
+func (s *session) until(ctx context.Context, look func() (bool, error), hear func(api.Event)) error {
+	client, err := s.client()
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	news, ended := make(chan api.Event, 256), make(chan error, 1)
+	go func() {
+		ended <- client.Follow(ctx, 0, func(ev api.Event) error {
+			select {
+			case news <- ev:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+		close(news)
+	}()
+	defer func() {
+		stop()
+		for range news { // until the reader has ended
+		}
+	}()
+	for {
+		if enough, err := look(); enough || err != nil {
+			return err
+		}
+		ev, ok := <-news
+		for ; ok; ev, ok = next(news) {
+			hear(ev)
+		}
+		select {
+		case err := <-ended:
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return statusError{exitUnreachable, fmt.Errorf("the node ended while we waited: %w", errors.Join(err, errEnded))}
+		default:
+		}
+	}
+}
+
+var errEnded = errors.New("no more news")
+
+// next is an event that is there already.
+func next(news <-chan api.Event) (ev api.Event, ok bool) {
+	select {
+	case ev, ok = <-news:
+	default:
+	}
+	return ev, ok
+}
+
+// untilUsable waits for the confirmations of a channel that is being opened, and tells of them.
+func (s *session) untilUsable(id api.Number) error {
+	said := ""
+	blocks := 0
+	tell := func(format string, args ...any) {
+		if line := fmt.Sprintf(format, args...); line != said {
+			said = line
+			fmt.Fprintln(s.stderr, line)
+		}
+	}
+	look := func() (bool, error) {
+		var c api.Channel
+		err := s.call("GET", "/channels/"+id.String(), nil, &c, "")
+		var e *api.Error
+		switch {
+		case errors.As(err, &e) && e.Code == api.NotFound:
+			return false, statusError{exitFailed, fmt.Errorf("channel %s is gone: it was not opened", id)}
+		case err != nil:
+			return false, err
+		case c.Usable:
+			tell("channel %s can be used", id)
+			return true, nil
+		}
+		if blocks > 0 {
+			tell("channel %s: %s, %d blocks seen meanwhile", id, c.Phase, blocks)
+		} else {
+			tell("channel %s: %s, waits for its confirmations", id, c.Phase)
+		}
+		return false, nil
+	}
+	seen := false
+	return s.until(s.ctx, look, func(ev api.Event) {
+		switch {
+		case ev.Kind == "channel.opening" && ev.Fields["channel"] == id.String():
+			seen, blocks = true, 0
+		case ev.Kind == "block" && seen:
+			blocks++
+		case ev.Kind == "channel.failed" && ev.Fields["channel"] == id.String():
+			tell("channel %s: %s", id, facts.Printable(ev.Fields["reason"]))
+		}
+	})
+}
+
+type sendPayment struct {
+	Invoice string         `arg:"" help:"A BOLT 11 invoice."`
+	Amount  amount         `help:"For an invoice without an amount, as in 21sat."`
+	Parts   int            `default:"1" help:"In how many parts at most."`
+	Wait    *time.Duration `placeholder:"TIME" help:"How long to wait for the outcome, as in 10s. 1m if not given; with --async it is not waited for."`
+	Async   bool           `help:"The payee may be asleep: have an LSP hold the payment. The command returns at once and the node may then go offline."`
+	LSP     string         `name:"lsp" placeholder:"ID" help:"With --async: the LSP that holds; if not given, the only peer with a channel."`
+	Hold    uint32         `placeholder:"BLOCKS" help:"With --async: how long it may be held; 432 if not given."`
+	ByHTLC  bool           `name:"by-htlc" help:"With --async: the HTLCs themselves ask to be held, instead of a message before them."`
+	Key     string         `placeholder:"KEY" help:"Idempotency key: with the same key it is paid once."`
+}
+
+// Run starts the payment, tells on a terminal how it goes, and shows how it ended.
+func (c *sendPayment) Run(s *session) error {
+	wait := time.Minute
+	if c.Async {
+		wait = 0
+	}
+	if c.Wait != nil {
+		wait = *c.Wait
+	}
+	switch {
+	case wait < 0:
+		return wrong("--wait %s is below 0", wait)
+	case !c.Async && (c.LSP != "" || c.Hold != 0 || c.ByHTLC):
+		return wrong("--lsp, --hold and --by-htlc are for --async")
+	}
+	p, err := c.start(s)
+	if err != nil {
+		return err
+	}
+	if wait > 0 {
+		if err := s.untilOver(&p, wait); err != nil {
+			return err
+		}
+	}
+	return s.outcome(p, wait > 0)
+}
+
+func (c *sendPayment) start(s *session) (p api.Payment, err error) {
+	if !c.Async {
+		err = s.call("POST", "/payments", api.Pay{Invoice: c.Invoice, Amount: uint64(c.Amount), Parts: c.Parts}, &p, c.Key)
+		return p, err
+	}
+	if c.LSP == "" {
+		if c.LSP, err = s.onlyPeer(); err != nil {
+			return p, err
+		}
+	}
+	in := api.SendAsync{Invoice: c.Invoice, Amount: uint64(c.Amount), LSP: c.LSP, Parts: c.Parts, Hold: c.Hold, ByHTLC: c.ByHTLC}
+	err = s.call("POST", "/payments/async", in, &p, c.Key)
+	return p, err
+}
+
+// onlyPeer is the peer all our usable channels are with.
+func (s *session) onlyPeer() (string, error) {
+	var l api.List[api.Channel]
+	if err := s.call("GET", "/channels?limit=1000", nil, &l, ""); err != nil {
+		return "", err
+	}
+	var peers []string
+	for _, ch := range l.Items {
+		if ch.Usable && !slices.Contains(peers, ch.Peer) {
+			peers = append(peers, ch.Peer)
+		}
+	}
+	if len(peers) != 1 {
+		return "", wrong("usable channels with %d peers: name the LSP with --lsp", len(peers))
+	}
+	return peers[0], nil
+}
+
+// untilOver waits for the outcome of a payment, and puts it into p.
+func (s *session) untilOver(p *api.Payment, wait time.Duration) error {
+	ctx, cancel := context.WithTimeout(s.ctx, wait)
+	defer cancel()
+	id, reason := p.ID.String(), ""
+	look := func() (bool, error) {
+		var now api.Payment
+		err := s.call("GET", "/payments/"+id, nil, &now, "")
+		var e *api.Error
+		switch {
+		case errors.As(err, &e) && e.Code == api.NotFound: // a Rod payment whose hold is not granted yet
+			if reason != "" {
+				p.State = "failed"
+			}
+		case err != nil:
+			return false, err
+		default:
+			*p = now
+		}
+		// The news of a failure say why.
+		return p.State == "succeeded" || p.State == "failed" && reason != "", nil
+	}
+	err := s.until(ctx, look, func(ev api.Event) {
+		if ev.Fields["payment"] != id {
+			return
+		}
+		if ev.Kind == "payment.failed" {
+			reason = ev.Fields["reason"]
+		}
+		if isTerminal(s.stderr) {
+			fmt.Fprintln(s.stderr, attempt(ev))
+		}
+	})
+	switch {
+	case s.ctx.Err() != nil:
+		return s.ctx.Err()
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil // what is known until now
+	case err == nil && p.State == "failed" && !isTerminal(s.stderr):
+		fmt.Fprintln(s.stderr, "rod:", facts.Printable("payment "+id+": "+reason))
+	}
+	return err
+}
+
+// attempt is a payment's event for people.
+func attempt(ev api.Event) string {
+	words := map[string]string{
+		"rod.acked": "the LSP grants the hold", "rod.status": "the LSP says", "payment.part_failed": "an attempt failed", "payment.done": "paid",
+		"payment.failed": "failed",
+	}
+	text, ok := words[ev.Kind]
+	if !ok {
+		text = ev.Kind
+	}
+	for _, name := range []string{"part", "state", "release_deadline", "reason"} {
+		if v := ev.Fields[name]; v != "" {
+			text += ", " + strings.ReplaceAll(name, "_", " ") + " " + v
+		}
+	}
+	return facts.Printable("payment " + ev.Fields["payment"] + ": " + text)
+}
+
+// outcome shows a payment, and has the exit status that goes with it.
+func (s *session) outcome(p api.Payment, waited bool) error {
+	f, err := factsOf(p)
+	if err == nil {
+		err = s.show(f)
+	}
+	switch {
+	case err != nil:
+		return err
+	case p.State == "failed":
+		return statusError{exitFailed, errors.New("the payment failed")}
+	case p.State == "pending" && waited:
+		return statusError{exitPending, errors.New("the payment is still on its way")}
+	}
+	return nil
+}
+
+type followEvents struct {
+	After api.Number `help:"Begin after the event of this number; if not given: with the oldest."`
+}
+
+// Run shows events until it is interrupted or the node ends.
+func (c *followEvents) Run(s *session) error {
+	client, err := s.client()
+	if err != nil {
+		return err
+	}
+	plain := s.plain()
+	err = client.Follow(s.ctx, c.After, func(ev api.Event) error {
+		if !plain {
+			return s.line(ev)
+		}
+		names := make([]string, 0, len(ev.Fields))
+		for name := range ev.Fields {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		line := fmt.Sprintf("%6d  %-20s", ev.Seq, ev.Kind)
+		for _, name := range names {
+			line += " " + name + "=" + ev.Fields[name]
+		}
+		_, err := fmt.Fprintln(s.stdout, facts.Printable(line))
+		return err
+	})
+	switch {
+	case s.ctx.Err() != nil:
+		return nil // this is how it ends
+	case err == nil:
+		return statusError{exitUnreachable, errors.New("the node ended")}
+	}
+	return s.explain(err)
+}
+
+// buildFacts are the version and what it was built of.
+func buildFacts() facts.Facts {
+	f := facts.Facts{{Name: "version", Value: "unknown"}}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return f
+	}
+	f[0].Value = info.Main.Version
+	f.Add("go", info.GoVersion)
+	for _, set := range info.Settings {
+		if name, ok := strings.CutPrefix(set.Key, "vcs."); ok {
+			f.Add(name, set.Value)
+		}
+	}
+	return f
+}
