@@ -318,3 +318,63 @@ func (b *bump) mayRefuse(opt Options, err error, seed string) {
 		b.d.t.Fatalf("%s: %v", seed, err)
 	}
 }
+
+// TestSpread makes several coins of one, with which as many claims are made at once.
+func TestSpread(t *testing.T) {
+	d := ready(t, 1_000_000)
+	spread := func(n int) *wire.MsgTx {
+		t.Helper()
+		tx, rows, err := d.Spread(n, 25_000, 300, Options{Publish: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.save(rows)
+		return tx
+	}
+	for n := -1; n <= 1; n++ {
+		if tx := spread(n); tx != nil {
+			t.Errorf("%d coins are there, and more are made", n)
+		}
+	}
+	tx := spread(5)
+	if len(tx.TxIn) != 1 || len(tx.TxOut) != 5 {
+		t.Fatalf("%d inputs, %d outputs", len(tx.TxIn), len(tx.TxOut))
+	}
+	scripts := map[string]bool{}
+	for _, out := range tx.TxOut {
+		scripts[string(out.PkScript)] = true
+	}
+	if len(scripts) != 5 {
+		t.Errorf("%d scripts", len(scripts))
+	}
+	if again := spread(5); again != nil {
+		t.Error("again before it confirms")
+	}
+	d.publish(tx)
+	d.mine(1)
+	if again := spread(5); again != nil {
+		t.Error("again after it confirmed")
+	}
+	for i := range 5 {
+		in := d.claimable(uint32(2+i), 40_000)
+		d.mine(1)
+		if _, _, err := d.fundUpTo([]*wire.TxOut{foreign(40_000)}, 2000, Options{Inputs: []Input{in}}); err != nil {
+			t.Errorf("claim %d: %v", i, err)
+		}
+	}
+	if err := d.Reload(); err != nil {
+		t.Error(err)
+	}
+	// Poor, and without addresses.
+	d = ready(t, 30_000)
+	if _, _, err := d.Spread(3, 25_000, 300, Options{}); err == nil {
+		t.Error("more than there is")
+	}
+	d = ready(t, 10_000_000)
+	if tx, _, err := d.Spread(1000, 25_000, 300, Options{}); err != nil || len(tx.TxOut) != GapLimit {
+		t.Errorf("%d outputs, %v", len(tx.TxOut), err)
+	}
+	if tx, _, err := d.Spread(1000, 25_000, 300, Options{}); tx != nil || err != nil {
+		t.Errorf("no addresses: %v", err)
+	}
+}

@@ -57,7 +57,7 @@ type Input struct {
 // It is 10,000 sat for each of the first ten, and no more beyond: that many close at once only when a peer with all of them fails, and then each
 // confirmed child gives its change back for the next. 10,000 sat pull a commitment with a few HTLCs (3,000 weight units, with its child) at
 // 3,300 sat/kw, 13 sat/vB. lnd keeps the same, Core Lightning 25,000 sat whatever the number. It is a float and not an insurance: an HTLC worth more
-// pays with more of the wallet, if that is there.
+// pays with more of the wallet, if that is there. One coin serves one claim at a time, see Spread.
 func AnchorReserve(channels int) btcutil.Amount {
 	const each, most = 10_000, 10
 	return btcutil.Amount(min(max(channels, 0), most) * each)
@@ -150,6 +150,29 @@ func (w *Wallet) FundUpTo(outs []*wire.TxOut, rate chain.FeePerKw, opt Options) 
 		return nil, 0, nil, err
 	}
 	return tx, d.fee(), rows, nil
+}
+
+// Spread pays to ourselves, so that afterwards there are n coins of at least each sat: transactions that must not wait for each other, such as the
+// claims of several HTLCs, need one each, since only confirmed coins are theirs to spend. Nothing is made, and nil returned, if there are as many already (those
+// not locked, with own change that is to confirm), or no addresses: it makes up to 19 coins at a time. Call it when nothing is urgent, at a slow rate.
+func (w *Wallet) Spread(n int, each btcutil.Amount, rate chain.FeePerKw, opt Options) (*wire.MsgTx, []Row, error) {
+	for _, c := range w.Coins() {
+		if !c.Locked && !c.Immature && c.Value >= each && (c.Height != 0 || c.OwnChange) {
+			n--
+		}
+	}
+	if n <= 0 || opt.Change >= kinds {
+		return nil, nil, nil
+	}
+	scripts := w.changeScripts(opt.Change, n+1)
+	if len(scripts) < 2 {
+		return nil, nil, nil
+	}
+	var outs []*wire.TxOut
+	for _, script := range scripts[1:] {
+		outs = append(outs, wire.NewTxOut(int64(each), script))
+	}
+	return w.Fund(outs, rate, opt) // its change goes to scripts[0]
 }
 
 // Sweep spends every coin that is worth its input, less the fee, to script. Options.Change and Reserve do not matter.

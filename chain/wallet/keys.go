@@ -161,6 +161,15 @@ func (w *Wallet) NewAddress(kind Kind) (script []byte, address string, rows []Ro
 
 // changeScript is the script of the lowest change index that neither a block nor a pending transaction pays to.
 func (w *Wallet) changeScript(kind Kind) []byte {
+	if list := w.changeScripts(kind, 1); len(list) > 0 {
+		return list[0]
+	}
+	n := 2*uint8(kind) + 1
+	return w.scripts[place{n, w.used(n)}] // all of them are in use: better an address twice than one that a restored seed misses
+}
+
+// changeScripts are the lowest such scripts, at most most of them: beyond the gap a restored seed would not look.
+func (w *Wallet) changeScripts(kind Kind, most int) (list [][]byte) {
 	n := 2*uint8(kind) + 1
 	taken := make(map[string]bool)
 	for _, p := range w.pending {
@@ -169,12 +178,12 @@ func (w *Wallet) changeScript(kind Kind) []byte {
 		}
 	}
 	used := w.used(n)
-	for i := used; i < used+GapLimit; i++ {
+	for i := used; i < used+GapLimit && len(list) < most; i++ {
 		if script := w.scripts[place{n, i}]; script != nil && !taken[string(script)] {
-			return script
+			list = append(list, script)
 		}
 	}
-	return w.scripts[place{n, used}] // all of them are in use: better an address twice than one that a restored seed misses
+	return list
 }
 
 func (w *Wallet) address(script []byte) string {
