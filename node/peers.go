@@ -129,10 +129,22 @@ func (n dispatch) complaint(p *peer.Peer, id lnwire.ChannelID, m lnwire.Message)
 		}
 		return
 	}
-	if in := n.registry.find(node, id); in != nil {
-		n.engine.postPatiently(in, posted{ev: channel.Received{Msg: m}})
+	in := n.registry.find(node, id)
+	if in == nil {
+		return
 	}
+	if e, ok := m.(*lnwire.Error); ok && string(e.Data) == lndInternal && in.state.Load().Durable() {
+		n.log.Warn("the peer's error is taken as a warning", "channel", in.id, "peer", shortNode(node), "text", lndInternal)
+		p.Warn("your internal error does not close the channel: connecting again")
+		return
+	}
+	n.engine.postPatiently(in, posted{ev: channel.Received{Msg: m}})
 }
+
+// lndInternal is the error that lnd sends when a channel stumbles over anything of its own, an orderly stop in mid-payment included. It
+// does not close the channel itself then, and goes on at the next connection; so do we, though BOLT 1 "The error and warning Messages"
+// has a node fail the channel. A peer that wants it closed can close it.
+const lndInternal = "internal error"
 
 // openingBound is how many channels a peer may have half open.
 const openingBound = 4
