@@ -26,7 +26,7 @@ func runNode(ctx context.Context, cfg *config, keeper *seedKeeper, log *slog.Log
 	}
 	backend, err := openChain(ctx, cfg, log)
 	if err != nil {
-		return exitError{exitChain, err}
+		return err
 	}
 	defer closeChain(backend, log)
 
@@ -140,13 +140,17 @@ func openChain(ctx context.Context, cfg *config, log *slog.Logger) (chainBackend
 	if b.PasswordFile != "" {
 		p, err := os.ReadFile(b.PasswordFile)
 		if err != nil {
-			return nil, fmt.Errorf("bitcoind.password-file: %w", err)
+			return nil, exitError{exitChain, fmt.Errorf("bitcoind.password-file: %w", err)}
 		}
 		access.Password = strings.TrimRight(string(p), "\r\n")
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.Wait)
 	defer cancel()
-	return bitcoind.New(ctx, bitcoind.Config{Access: access, Params: cfg.params(), Log: log})
+	backend, err := bitcoind.New(ctx, bitcoind.Config{Access: access, Params: cfg.params(), Log: log})
+	if err != nil {
+		return nil, exitError{exitChain, err}
+	}
+	return backend, nil
 }
 
 // closePatience is how long the chain may take to close. On a full disk the embedded chain's database waits for ever
