@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"lightningrod/chain"
@@ -47,7 +48,7 @@ type chainDesk struct {
 	anew       bool                           // all of it is to be told: there is a new watch, or a new block
 	doubt      uint32                         // blocks that the tracker has still to go back, since its tip may lie above a fork
 	rates      chain.FeeRates
-	stale      bool // the backend's tip is old: nothing is added and nothing released
+	stale      atomic.Bool // the backend's tip is old: nothing is added and nothing released
 }
 
 // spender is a Backend whose Mempool may leave something out. Spending finds what spends any of outs in all of the mempool.
@@ -90,14 +91,22 @@ func (d *chainDesk) loop(ctx context.Context) {
 	cancel := d.backend.Subscribe(func() { poke(d.wake) })
 	defer cancel()
 	poke(d.wake)
+	said := "" // the last error, so that a backend that is down for long is logged once
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-d.wake:
 		}
-		if err := d.step(ctx); err != nil && ctx.Err() == nil {
-			d.node.log.Error("chain backend", "error", err)
+		err := d.step(ctx)
+		switch {
+		case err == nil:
+			said = ""
+		case ctx.Err() == nil:
+			if text := err.Error(); text != said {
+				d.node.log.Error("chain backend", "error", err)
+				said = text
+			}
 			d.retry(ctx)
 		}
 	}
@@ -150,13 +159,14 @@ func (d *chainDesk) again(asks []chainAsk) {
 
 // judgeTip tells the forwarder whether the backend's tip can be relied on, as far as the backend knows.
 func (d *chainDesk) judgeTip() {
-	why := d.node.Stale()
-	if (why != nil) == d.stale {
+	why := d.node.backendStale()
+	stale := why != nil
+	if stale == d.stale.Load() {
 		return
 	}
-	d.stale = why != nil
-	d.node.log.Warn("the chain backend's tip", "stale", d.stale, "reason", why)
-	d.node.think(forward.Stale{Stale: d.stale})
+	d.node.log.Warn("the chain backend's tip", "stale", stale, "reason", why)
+	d.node.think(forward.Stale{Stale: stale})
+	d.stale.Store(stale) // after the forwarder knows: who is told that the node serves is not refused by it
 }
 
 // publish broadcasts what is asked to be, all of it together, so that a child comes with its parent. The rest are watches.

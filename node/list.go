@@ -2,6 +2,7 @@ package node
 
 import (
 	"cmp"
+	"errors"
 	"net"
 	"slices"
 	"time"
@@ -142,6 +143,16 @@ func (n *Node) Mailbox() []Box {
 
 // Stale says why nothing new is taken on: the chain we see is old. nil: it is not.
 func (n *Node) Stale() error {
+	if err := n.backendStale(); err != nil {
+		return err
+	}
+	if n.chainDesk.stale.Load() {
+		return errors.New("the chain was out of sight and is looked at again")
+	}
+	return nil
+}
+
+func (n *Node) backendStale() error {
 	if b, ok := n.backend.(interface{ Stale() error }); ok {
 		return b.Stale()
 	}

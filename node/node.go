@@ -147,7 +147,7 @@ func (n *Node) Start(ctx context.Context) error {
 	}
 	n.engine.settle()
 	now := n.cfg.Now().Unix()
-	n.think(forward.Tick{Now: now}, forward.Stale{Stale: n.chainDesk.stale})
+	n.think(forward.Tick{Now: now}, forward.Stale{Stale: n.chainDesk.stale.Load()})
 	n.clientTick(now) // a payment that starts before the first tick must not be as old as the epoch
 	n.loops.Go(func() { n.chainDesk.loop(ctx) })
 	n.loops.Go(func() { n.mailroom.loop(ctx) })
