@@ -65,8 +65,8 @@ func isHex(v string) bool {
 	return true
 }
 
-// decodeEvents reads a row whose first event has number first.
-func decodeEvents(first uint64, row []byte) ([]Event, error) {
+// DecodeEvents reads a row of the table event, whose key is the number of its first event.
+func DecodeEvents(first uint64, row []byte) ([]Event, error) {
 	c := eventCursor{b: row}
 	if v := c.uint(1); c.err == nil && v != eventVersion {
 		return nil, fmt.Errorf("version %d, know only %d", v, eventVersion)

@@ -39,7 +39,7 @@ func TestEventRows(t *testing.T) {
 	for range 100 {
 		evs := someEvents(rng, 7, 1+rng.IntN(20))
 		row := encodeEvents(evs)
-		back, err := decodeEvents(7, row)
+		back, err := DecodeEvents(7, row)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -51,7 +51,7 @@ func TestEventRows(t *testing.T) {
 			t.Fatal(span, err)
 		}
 		for cut := range row {
-			if _, err := decodeEvents(7, row[:cut]); err == nil {
+			if _, err := DecodeEvents(7, row[:cut]); err == nil {
 				t.Fatalf("%d of %d bytes were read", cut, len(row))
 			}
 		}
@@ -69,7 +69,7 @@ func FuzzDecodeEvents(f *testing.F) {
 	}
 	f.Add([]byte{eventVersion, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 1, 'a', 0, 0, 16, '0', '0'})
 	f.Fuzz(func(t *testing.T, row []byte) {
-		evs, err := decodeEvents(1, row)
+		evs, err := DecodeEvents(1, row)
 		if err != nil {
 			return
 		}
@@ -431,7 +431,7 @@ func (v *witness) check(t testing.TB, name, dir string) {
 		if span.first != next {
 			return fmt.Errorf("row of %d after event %d", span.first, next-1)
 		}
-		evs, err := decodeEvents(next, row)
+		evs, err := DecodeEvents(next, row)
 		if err != nil {
 			return err
 		}

@@ -324,7 +324,7 @@ func (r *Reader) fetch() (found bool, err error) {
 	if r.at >= span.end {
 		return false, nil
 	}
-	evs, err := decodeEvents(span.first, row)
+	evs, err := DecodeEvents(span.first, row)
 	if err != nil {
 		return false, fmt.Errorf("event row %d: %w", span.first, err)
 	}
