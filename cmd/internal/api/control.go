@@ -61,6 +61,7 @@ type Info struct {
 	UsableCount   int      `json:"usable_channels"`
 	GraphNodes    int      `json:"graph_nodes"`
 	GraphChannels int      `json:"graph_channels"`
+	LastEvent     Number   `json:"last_event" doc:"number of the newest event; to be given as after by whoever wants only later ones"`
 }
 
 type Address struct {

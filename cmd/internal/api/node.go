@@ -44,7 +44,7 @@ var _ Control = (*Daemon)(nil)
 func (d *Daemon) Info() Info {
 	info := Info{
 		ID: hexOf(d.Node.ID()), Alias: d.Alias, Network: d.Params.Name, Backend: d.Backend, Version: d.Version,
-		Height: d.Node.Tip(), LSP: d.LSP, Addrs: []string{},
+		Height: d.Node.Tip(), LSP: d.LSP, Addrs: []string{}, LastEvent: Number(d.LastEvent()),
 	}
 	for _, a := range d.Node.Addrs() {
 		info.Addrs = append(info.Addrs, a.String())
