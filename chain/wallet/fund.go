@@ -27,7 +27,8 @@ type Options struct {
 	// Publish says that the transaction is to be broadcast at once and until it confirms, see Rebroadcast. Not for
 	// the funding of a channel, which waits for the peer.
 	Publish bool
-	// Inputs are spent as well, before any coin of ours. The caller signs them.
+	// Inputs are spent as well, before any coin of ours. The caller signs them. A pending transaction that spends one of them too cannot confirm beside the
+	// new one: it is pending no longer, and its coins are spent again. (A caller that lost the answer to a call asks once more.)
 	Inputs []Input
 	// Extra is paid on top of the fee of the transaction itself: what a parent in the same package lacks.
 	Extra btcutil.Amount
@@ -38,7 +39,7 @@ type Options struct {
 	// Replaces is an earlier transaction that this one is to replace. While the wallet has it pending, its coins are spent again, so that
 	// only one of the two can ever confirm, and it is no longer pending afterwards. The new one has to pay what BIP 125 asks (rules 3 and 4, and a
 	// higher rate), or is refused and the old one stays; to want enough is up to the caller, whose fees rise. One that is not pending any more
-	// (it was released, or another transaction has taken one of its coins) is replaced with other coins; then it must
+	// (it was released, or another transaction has taken one of its coins) is replaced with any coins; then it must
 	// spend one of Inputs, so that still only one of the two can confirm. One that is confirmed is not replaced.
 	Replaces *wire.MsgTx
 }
@@ -97,6 +98,7 @@ type draft struct {
 	rate    chain.FeePerKw
 	extra   btcutil.Amount
 	opt     Options
+	old     []chainhash.Hash // pending transactions that the new one takes the place of
 	outs    []*wire.TxOut
 	change  []byte // script
 	coins   []Coin
@@ -214,7 +216,7 @@ func (w *Wallet) draft(outs []*wire.TxOut, rate chain.FeePerKw, opt Options) (*d
 	if err := w.checkReplaced(&opt); err != nil {
 		return nil, err
 	}
-	d := &draft{rate: rate, extra: opt.Extra, opt: opt, change: w.changeScript(opt.Change)}
+	d := &draft{rate: rate, extra: opt.Extra, opt: opt, old: w.rivals(opt), change: w.changeScript(opt.Change)}
 	for i, out := range outs {
 		if err := txrules.CheckOutput(out, txrules.DefaultRelayFeePerKb); err != nil {
 			return nil, fmt.Errorf("output %d of %d sat: %w", i, out.Value, err)
@@ -261,14 +263,27 @@ func (w *Wallet) checkReplaced(opt *Options) error {
 	return nil
 }
 
-// candidates are the coins that may be spent, in the order in which they are taken: those of the replaced transaction, then confirmed ones, then
+// rivals are the live pending transactions that are to be replaced, or spend an input of opt.
+func (w *Wallet) rivals(opt Options) (list []chainhash.Hash) {
+	for txid, p := range w.pending {
+		rival := opt.Replaces != nil && opt.Replaces.TxHash() == txid || slices.ContainsFunc(p.tx.TxIn, func(in *wire.TxIn) bool {
+			return slices.ContainsFunc(opt.Inputs, func(g Input) bool { return g.Out == in.PreviousOutPoint })
+		})
+		if rival && p.live() {
+			list = append(list, txid)
+		}
+	}
+	return list
+}
+
+// candidates are the coins that may be spent, in the order in which they are taken: those of replaced transactions, then confirmed ones, then
 // change; the largest first. Coins that cost more than they bring are left out.
 func (w *Wallet) candidates(d *draft) []Coin {
 	again := make(map[wire.OutPoint]bool)
 	var undone []chainhash.Hash
-	if old := d.opt.Replaces; old != nil {
-		undone = w.family(old.TxHash())
-		for _, in := range old.TxIn {
+	for _, txid := range d.old {
+		undone = append(undone, w.family(txid)...)
+		for _, in := range w.pending[txid].tx.TxIn {
 			again[in.PreviousOutPoint] = true
 		}
 	}
@@ -308,7 +323,7 @@ func (w *Wallet) choose(d *draft) error {
 	}
 	d.begin()
 	for _, c := range candidates {
-		if !c.Locked && d.enough(left) { // locked ones are those of the transaction to replace
+		if !c.Locked && d.enough(left) { // locked ones are those of transactions to replace
 			break
 		}
 		d.take(c)
@@ -480,7 +495,7 @@ func (w *Wallet) finish(tx *wire.MsgTx, d *draft) (*wire.MsgTx, []Row, error) {
 			return nil, nil, err
 		}
 	}
-	return tx, w.enter(tx, d.opt), nil
+	return tx, w.enter(tx, d), nil
 }
 
 func (d *draft) checkWeight() error {
@@ -490,13 +505,13 @@ func (d *draft) checkWeight() error {
 	return nil
 }
 
-// enter makes tx pending, in place of the one it replaces.
-func (w *Wallet) enter(tx *wire.MsgTx, opt Options) []Row {
-	if opt.Replaces != nil {
-		w.release(opt.Replaces.TxHash())
+// enter makes tx pending, in place of those it replaces.
+func (w *Wallet) enter(tx *wire.MsgTx, d *draft) []Row {
+	for _, txid := range d.old {
+		w.release(txid)
 	}
 	txid := tx.TxHash()
-	w.pending[txid] = &pending{tx: tx.Copy(), own: true, publish: opt.Publish}
+	w.pending[txid] = &pending{tx: tx.Copy(), own: true, publish: d.opt.Publish}
 	w.touchPending(txid)
 	return w.rows()
 }

@@ -79,7 +79,7 @@ func (w *Wallet) FundPSBT(p *psbt.Packet, rate chain.FeePerKw, opt Options) ([]R
 		p.Outputs = append(p.Outputs, w.psbtChange(d.change))
 	}
 	p.UnsignedTx = funded
-	return w.enter(funded, opt), nil
+	return w.enter(funded, d), nil
 }
 
 func (w *Wallet) psbtInput(c Coin) psbt.PInput {
