@@ -107,12 +107,15 @@ func TestAsyncPayment(t *testing.T) {
 
 	l.stop()
 	said = o.dump(l, pid[:])
-	for _, want := range []string{"channel: 2", "meta: ", "channel_announcement: 2", "channel_update: ", "node_announcement: "} {
+	for _, want := range []string{"channel: 2", "meta: ", "channel_announcement: 2", "channel_update: ", "node_announcement: ", "channel.usable"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("the LSP's dump lacks %s:\n%s", want, said)
 		}
 	}
 	b.stop()
+	if _, errs := o.rod(l.socket, exitUnreachable, "payment", "list"); strings.Count(errs, "\n") != 1 {
+		t.Error(errs)
+	}
 	if said := o.dump(b, pid[:]); !strings.Contains(said, paid["preimage"].(string)) {
 		t.Error("a settled preimage is no secret")
 	}

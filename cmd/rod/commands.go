@@ -54,7 +54,8 @@ type commandLine struct {
 		List question `cmd:"" get:"/mailbox" columns:"client messages bytes oldest" help:"How many onion messages wait for whom."`
 	} `cmd:"" help:"Onion messages that wait for clients."`
 	Event struct {
-		Follow followEvents `cmd:"" help:"What happens, as it happens."`
+		Follow followEvents `cmd:"" help:"What happens, as it happens, until it is interrupted."`
+		List   listEvents   `cmd:"" help:"What has happened."`
 	} `cmd:"" help:"The node's news."`
 	Token struct {
 		Create createToken `cmd:"" help:"Make a bearer token for the API over TLS. It is shown once."`
@@ -158,12 +159,16 @@ func (c *openChannel) Run(s *session) error {
 		return wrong("capacity: %v", err)
 	}
 	in := api.OpenChannel{Peer: c.Peer, Capacity: capacity, Push: uint64(c.Push), Private: c.Private, FeeRate: c.FeeRate}
+	after, err := s.newest()
+	if err != nil {
+		return err
+	}
 	var ref api.ChannelRef
 	if err := s.call("POST", "/channels", in, &ref, c.Key); err != nil {
 		return err
 	}
 	if c.Wait == nil && isTerminal(s.stderr) || c.Wait != nil && *c.Wait {
-		if err := s.untilUsable(ref.Channel); err != nil {
+		if err := s.untilUsable(ref.Channel, after); err != nil {
 			return err
 		}
 	}

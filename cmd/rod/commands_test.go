@@ -178,7 +178,8 @@ func TestCommands(t *testing.T) {
 	if l, _ := rod(b, 0, "invoice", "list"); l["items"].([]any)[0].(map[string]any)["state"] != "paid" {
 		t.Fatal(l)
 	}
-	for _, args := range [][]string{{"peer", "list"}, {"payment", "list"}, {"held", "list"}, {"held", "requests"}, {"mailbox", "list"}, {"token", "list"}, {"node", "info"}} {
+	for _, args := range [][]string{{"peer", "list"}, {"payment", "list"}, {"held", "list"}, {"held", "requests"}, {"mailbox", "list"}, {"token", "list"}, {"node", "info"},
+		{"event", "list", "--limit", "3"}, {"node", "health"}, {"node", "api"}, {"channel", "show", "1"}} {
 		if l, _ := rod(a, 0, args...); l == nil {
 			t.Errorf("%v said nothing", args)
 		}
@@ -194,6 +195,10 @@ func TestCommands(t *testing.T) {
 		{exitUsage, "ID@HOST:PORT", []string{"connect", id}},
 		{exitFailed, "no channel 99", []string{"channel", "close", "99"}},
 		{exitFailed, "no channel 99", []string{"channel", "show", "99"}},
+		{exitUsage, "--limit 0 outside 1..1000", []string{"event", "list", "--limit", "0"}},
+		{exitUsage, "before the node's last start", []string{"event", "list", "--after", "1000000"}},
+		{exitUsage, "one of them", []string{"event", "follow", "--new", "--after", "1"}},
+		{exitFailed, "no such peer", []string{"peer", "disconnect", strings.Repeat("02", 33)}},
 		{exitUsage, "are for --async", []string{"payment", "send", "lnbcrt1", "--hold", "5"}},
 		{exitUsage, "below 0", []string{"payment", "send", "lnbcrt1", "--wait=-5s"}},
 		{exitUsage, "whole seconds", []string{"invoice", "create", "--expiry", "1500ms"}},

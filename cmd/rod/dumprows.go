@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"lightningrod/channel"
 	"lightningrod/cmd/rod/internal/explain"
 	"lightningrod/cmd/rod/internal/facts"
+	"lightningrod/node"
 	"lightningrod/node/forward"
 	"lightningrod/node/graph"
 	"lightningrod/node/store"
@@ -74,7 +76,7 @@ func keyFacts(t store.Table, key []byte) facts.Facts {
 	number := func(name string, at int) facts.Fact {
 		return facts.Fact{Name: name, Value: binary.BigEndian.Uint64(key[at:])}
 	}
-	node := func(name string) facts.Fact { return facts.Fact{Name: name, Value: hex.EncodeToString(key[:33])} }
+	nodeID := func(name string) facts.Fact { return facts.Fact{Name: name, Value: hex.EncodeToString(key[:33])} }
 	rest := func(name string, at int) facts.Fact {
 		return facts.Fact{Name: name, Value: hex.EncodeToString(key[at:])}
 	}
@@ -89,9 +91,9 @@ func keyFacts(t store.Table, key []byte) facts.Facts {
 		}},
 		{[]store.Table{store.Revoked}, 16, func() facts.Facts { return facts.Facts{number("channel", 0), number("commitment_number", 8)} }},
 		{[]store.Table{store.Member}, 16, func() facts.Facts { return facts.Facts{number("channel", 0), number("id", 8)} }},
-		{[]store.Table{store.Request, store.Tombstone}, 65, func() facts.Facts { return facts.Facts{node("peer"), rest("pid_hash", 33)} }},
-		{[]store.Table{store.Peer, store.Client, store.NodeAnnouncement}, 33, func() facts.Facts { return facts.Facts{node("node_id")} }},
-		{[]store.Table{store.Mailbox}, 41, func() facts.Facts { return facts.Facts{node("client"), number("sequence", 33)} }},
+		{[]store.Table{store.Request, store.Tombstone}, 65, func() facts.Facts { return facts.Facts{nodeID("peer"), rest("pid_hash", 33)} }},
+		{[]store.Table{store.Peer, store.Client, store.NodeAnnouncement}, 33, func() facts.Facts { return facts.Facts{nodeID("node_id")} }},
+		{[]store.Table{store.Mailbox}, 41, func() facts.Facts { return facts.Facts{nodeID("client"), number("sequence", 33)} }},
 		{[]store.Table{store.Payment, store.Payer}, 8, func() facts.Facts { return facts.Facts{number("payment", 0)} }},
 		{[]store.Table{store.Outbox}, 8, func() facts.Facts { return facts.Facts{number("id", 0)} }},
 		{[]store.Table{store.Event}, 8, func() facts.Facts { return facts.Facts{number("first", 0)} }},
@@ -110,7 +112,7 @@ func keyFacts(t store.Table, key []byte) facts.Facts {
 	case t == store.Meta:
 		return facts.Facts{{Name: "name", Value: string(key)}}
 	case t == store.Device && len(key) > 34:
-		return facts.Facts{node("client"), {Name: "kind", Value: string(key[33:34])}, {Name: "name", Value: string(key[34:])}}
+		return facts.Facts{nodeID("client"), {Name: "kind", Value: string(key[33:34])}, {Name: "name", Value: string(key[34:])}}
 	}
 	return facts.Facts{{Name: "key", Value: hex.EncodeToString(key)}}
 }
@@ -155,7 +157,9 @@ func (d *dumper) row(t store.Table, key, value []byte) (facts.Facts, error) {
 	case store.Payer, store.Payee:
 		// They are made of secrets: pids, session keys, paths.
 		return facts.Facts{{Name: "bytes", Value: uint64(len(value))}, {Name: "content", Value: redacted}}, nil
-	case store.Event, store.Wallet, store.Tombstone, store.Client:
+	case store.Event:
+		return eventFacts(key, value)
+	case store.Wallet, store.Tombstone, store.Client:
 		return facts.Facts{{Name: "bytes", Value: uint64(len(value))}, {Name: "value", Value: hex.EncodeToString(value)}}, nil
 	}
 	return nil, fmt.Errorf("no decoder for table %s", t)
@@ -341,6 +345,25 @@ func letterFacts(key, value []byte) (facts.Facts, error) {
 	}
 	f.Add("onion_message", msg)
 	return f, nil
+}
+
+func eventFacts(key, value []byte) (facts.Facts, error) {
+	if len(key) != 8 {
+		return nil, fmt.Errorf("key of %d bytes", len(key))
+	}
+	evs, err := node.DecodeEvents(binary.BigEndian.Uint64(key), value)
+	if err != nil || len(evs) == 0 {
+		return nil, err
+	}
+	l := []any{}
+	for _, ev := range evs {
+		one := facts.Facts{{Name: "seq", Value: ev.Seq}, {Name: "kind", Value: string(ev.Kind)}}
+		for _, name := range slices.Sorted(maps.Keys(ev.Fields)) {
+			one.Add(name, ev.Fields[name])
+		}
+		l = append(l, one)
+	}
+	return facts.Facts{{Name: "at", Value: evs[0].At.UTC().Format(time.RFC3339Nano)}, {Name: "events", Value: l}}, nil
 }
 
 func deviceFacts(key, value []byte) (facts.Facts, error) {

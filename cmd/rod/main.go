@@ -89,7 +89,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	s := &session{ctx: ctx, stdout: stdout, stderr: stderr, Remote: &line.Remote, command: chosen.Selected(), tree: parser.Model.Node}
 	err = chosen.Run(s)
 	var own statusError
-	if err != nil && !(errors.As(err, &own) && own.error == nil) {
+	switch {
+	case err == nil || errors.As(err, &own) && own.error == nil:
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintln(stderr, "rod: interrupted; what the node has begun goes on")
+	default:
 		fmt.Fprintf(stderr, "rod: %v\n", err)
 	}
 	return exitOf(err)

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -13,9 +15,19 @@ import (
 	"lightningrod/cmd/rod/internal/facts"
 )
 
-// until looks at the start and again with all the node's news, until look is content, an error, or the end of ctx. hear gets every
-// event, also those of before; both are called by one goroutine.
-func (s *session) until(ctx context.Context, look func() (bool, error), hear func(api.Event)) error {
+// lookAgain is how often until looks when there is no news.
+const lookAgain = 500 * time.Millisecond
+
+// newest is the number of the node's newest event: until hears of those after it.
+func (s *session) newest() (api.Number, error) {
+	var info api.Info
+	err := s.call("GET", "/node", nil, &info, "")
+	return info.LastEvent, err
+}
+
+// until looks at the start and again with the node's news, until look is content, an error, or the end of ctx. hear gets every
+// event from a number on; both are called by one goroutine.
+func (s *session) until(ctx context.Context, after api.Number, look func() (bool, error), hear func(api.Event)) error {
 	client, err := s.client()
 	if err != nil {
 		return err
@@ -23,7 +35,7 @@ func (s *session) until(ctx context.Context, look func() (bool, error), hear fun
 	ctx, stop := context.WithCancel(ctx)
 	news, ended := make(chan api.Event, 256), make(chan error, 1)
 	go func() {
-		ended <- client.Follow(ctx, 0, func(ev api.Event) error {
+		ended <- client.Follow(ctx, after, func(ev api.Event) error {
 			select {
 			case news <- ev:
 				return nil
@@ -38,21 +50,23 @@ func (s *session) until(ctx context.Context, look func() (bool, error), hear fun
 		for range news { // until the reader has ended
 		}
 	}()
+	clock := time.NewTicker(lookAgain)
+	defer clock.Stop()
 	for {
 		if enough, err := look(); enough || err != nil {
 			return err
 		}
-		ev, ok := <-news
-		for ; ok; ev, ok = next(news) {
-			hear(ev)
-		}
 		select {
+		case <-clock.C:
+		case ev, ok := <-news:
+			for ; ok; ev, ok = next(news) {
+				hear(ev)
+			}
 		case err := <-ended:
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			return statusError{exitUnreachable, fmt.Errorf("the node ended while we waited: %w", errors.Join(err, errEnded))}
-		default:
+			return statusError{exitUnreachable, fmt.Errorf("the node ended while we waited: %w", cmp.Or(err, errEnded))}
 		}
 	}
 }
@@ -69,7 +83,7 @@ func next(news <-chan api.Event) (ev api.Event, ok bool) {
 }
 
 // untilUsable waits for the confirmations of a channel that is being opened, and tells of them.
-func (s *session) untilUsable(id api.Number) error {
+func (s *session) untilUsable(id, after api.Number) error {
 	said := ""
 	blocks := 0
 	tell := func(format string, args ...any) {
@@ -98,12 +112,9 @@ func (s *session) untilUsable(id api.Number) error {
 		}
 		return false, nil
 	}
-	seen := false
-	return s.until(s.ctx, look, func(ev api.Event) {
+	return s.until(s.ctx, after, look, func(ev api.Event) {
 		switch {
-		case ev.Kind == "channel.opening" && ev.Fields["channel"] == id.String():
-			seen, blocks = true, 0
-		case ev.Kind == "block" && seen:
+		case ev.Kind == "block":
 			blocks++
 		case ev.Kind == "channel.failed" && ev.Fields["channel"] == id.String():
 			tell("channel %s: %s", id, facts.Printable(ev.Fields["reason"]))
@@ -138,16 +149,18 @@ func (c *sendPayment) Run(s *session) error {
 	case !c.Async && (c.LSP != "" || c.Hold != 0 || c.ByHTLC):
 		return wrong("--lsp, --hold and --by-htlc are for --async")
 	}
+	after, err := s.newest()
+	if err != nil {
+		return err
+	}
 	p, err := c.start(s)
 	if err != nil {
 		return err
 	}
 	if wait > 0 {
-		if err := s.untilOver(&p, wait); err != nil {
-			return err
-		}
+		return s.untilOver(p, after, wait)
 	}
-	return s.outcome(p, wait > 0)
+	return s.outcome(p, "", false)
 }
 
 func (c *sendPayment) start(s *session) (p api.Payment, err error) {
@@ -183,11 +196,15 @@ func (s *session) onlyPeer() (string, error) {
 	return peers[0], nil
 }
 
-// untilOver waits for the outcome of a payment, and puts it into p.
-func (s *session) untilOver(p *api.Payment, wait time.Duration) error {
+// reasonPatience is how long the reason of a failure is waited for, once it has failed. A payment of before has none any more.
+const reasonPatience = time.Second
+
+// untilOver waits for the outcome of a payment and shows it.
+func (s *session) untilOver(p api.Payment, after api.Number, wait time.Duration) error {
 	ctx, cancel := context.WithTimeout(s.ctx, wait)
 	defer cancel()
-	id, reason := p.ID.String(), ""
+	id, reason, attempts := p.ID.String(), "", ""
+	var failed time.Time
 	look := func() (bool, error) {
 		var now api.Payment
 		err := s.call("GET", "/payments/"+id, nil, &now, "")
@@ -200,17 +217,22 @@ func (s *session) untilOver(p *api.Payment, wait time.Duration) error {
 		case err != nil:
 			return false, err
 		default:
-			*p = now
+			p = now
 		}
-		// The news of a failure say why.
-		return p.State == "succeeded" || p.State == "failed" && reason != "", nil
+		if p.State == "failed" && failed.IsZero() {
+			failed = time.Now()
+		}
+		return p.State == "succeeded" || p.State == "failed" && (reason != "" || time.Since(failed) > reasonPatience), nil
 	}
-	err := s.until(ctx, look, func(ev api.Event) {
+	err := s.until(ctx, after, look, func(ev api.Event) {
 		if ev.Fields["payment"] != id {
 			return
 		}
-		if ev.Kind == "payment.failed" {
+		switch ev.Kind {
+		case "payment.failed":
 			reason = ev.Fields["reason"]
+		case "payment.part_failed":
+			attempts = ev.Fields["reason"]
 		}
 		if isTerminal(s.stderr) {
 			fmt.Fprintln(s.stderr, attempt(ev))
@@ -219,12 +241,13 @@ func (s *session) untilOver(p *api.Payment, wait time.Duration) error {
 	switch {
 	case s.ctx.Err() != nil:
 		return s.ctx.Err()
-	case errors.Is(err, context.DeadlineExceeded):
-		return nil // what is known until now
-	case err == nil && p.State == "failed" && !isTerminal(s.stderr):
-		fmt.Fprintln(s.stderr, "rod:", facts.Printable("payment "+id+": "+reason))
+	case err != nil && !errors.Is(err, context.DeadlineExceeded):
+		return err
 	}
-	return err
+	if attempts != "" {
+		reason += " (" + attempts + ")"
+	}
+	return s.outcome(p, reason, true)
 }
 
 // attempt is a payment's event for people.
@@ -246,7 +269,7 @@ func attempt(ev api.Event) string {
 }
 
 // outcome shows a payment, and has the exit status that goes with it.
-func (s *session) outcome(p api.Payment, waited bool) error {
+func (s *session) outcome(p api.Payment, reason string, waited bool) error {
 	f, err := factsOf(p)
 	if err == nil {
 		err = s.show(f)
@@ -254,6 +277,8 @@ func (s *session) outcome(p api.Payment, waited bool) error {
 	switch {
 	case err != nil:
 		return err
+	case p.State == "failed" && reason != "":
+		return statusError{exitFailed, errors.New("the payment failed: " + facts.Printable(reason))}
 	case p.State == "failed":
 		return statusError{exitFailed, errors.New("the payment failed")}
 	case p.State == "pending" && waited:
@@ -264,31 +289,26 @@ func (s *session) outcome(p api.Payment, waited bool) error {
 
 type followEvents struct {
 	After api.Number `help:"Begin after the event of this number; if not given: with the oldest."`
+	New   bool       `help:"Begin with what happens from now on."`
 }
 
 // Run shows events until it is interrupted or the node ends.
 func (c *followEvents) Run(s *session) error {
+	if c.New && c.After != 0 {
+		return wrong("--new and --after: one of them")
+	}
+	after := c.After
+	if c.New {
+		var err error
+		if after, err = s.newest(); err != nil {
+			return err
+		}
+	}
 	client, err := s.client()
 	if err != nil {
 		return err
 	}
-	plain := s.plain()
-	err = client.Follow(s.ctx, c.After, func(ev api.Event) error {
-		if !plain {
-			return s.line(ev)
-		}
-		names := make([]string, 0, len(ev.Fields))
-		for name := range ev.Fields {
-			names = append(names, name)
-		}
-		slices.Sort(names)
-		line := fmt.Sprintf("%6d  %-20s", ev.Seq, ev.Kind)
-		for _, name := range names {
-			line += " " + name + "=" + ev.Fields[name]
-		}
-		_, err := fmt.Fprintln(s.stdout, facts.Printable(line))
-		return err
-	})
+	err = client.Follow(s.ctx, after, s.event)
 	switch {
 	case s.ctx.Err() != nil:
 		return nil // this is how it ends
@@ -296,6 +316,44 @@ func (c *followEvents) Run(s *session) error {
 		return statusError{exitUnreachable, errors.New("the node ended")}
 	}
 	return s.explain(err)
+}
+
+// event shows one on a line of its own.
+func (s *session) event(ev api.Event) error {
+	if !s.plain() {
+		return s.line(ev)
+	}
+	line := fmt.Sprintf("%6d  %-20s", ev.Seq, ev.Kind)
+	for _, name := range slices.Sorted(maps.Keys(ev.Fields)) {
+		line += " " + name + "=" + ev.Fields[name]
+	}
+	_, err := fmt.Fprintln(s.stdout, facts.Printable(line))
+	return err
+}
+
+type listEvents struct {
+	After api.Number `help:"Those after the event of this number; if not given: from the oldest on."`
+	Limit int        `default:"100" help:"How many at most, 1 to 1000."`
+}
+
+// Run shows the events there are.
+func (c *listEvents) Run(s *session) error {
+	if c.Limit < 1 || c.Limit > 1000 {
+		return wrong("--limit %d outside 1..1000", c.Limit)
+	}
+	var l api.List[api.Event]
+	if err := s.call("GET", fmt.Sprintf("/events?after=%s&limit=%d", c.After, c.Limit), nil, &l, ""); err != nil {
+		return err
+	}
+	if !s.plain() {
+		return s.encode(l)
+	}
+	for _, ev := range l.Items {
+		if err := s.event(ev); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // buildFacts are the version and what it was built of.
