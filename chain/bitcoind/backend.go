@@ -141,11 +141,15 @@ func New(ctx context.Context, cfg Config) (*Backend, error) {
 
 // first polls until it succeeds.
 func (b *Backend) first(ctx context.Context) error {
+	var why error // of the newest attempt that was not cut short
 	for {
 		_, err := b.poll(ctx)
 		if err == nil {
 			b.report(nil)
 			return nil
+		}
+		if why == nil || ctx.Err() == nil {
+			why = err
 		}
 		hopeless := errors.Is(err, ErrWrongNetwork) || errors.Is(err, errUnauthorized) && b.cfg.User != ""
 		if hopeless {
@@ -154,7 +158,7 @@ func (b *Backend) first(ctx context.Context) error {
 		b.report(err)
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%w (%w)", err, ctx.Err())
+			return fmt.Errorf("%w (%w)", why, ctx.Err())
 		case <-time.After(min(4*b.cfg.Poll, time.Second)):
 		}
 	}

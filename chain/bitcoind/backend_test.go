@@ -46,10 +46,13 @@ func TestConfig(t *testing.T) {
 func TestNewWaits(t *testing.T) {
 	w := newWorld(t)
 	w.set(func() { w.warmup = true })
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
-	defer cancel()
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		w.await("two answers", func() bool { return w.count(warmUp) >= 2 })
+		cancel()
+	}()
 	_, err := New(ctx, w.config(true))
-	if code(err) != codeWarmUp || !errors.Is(err, context.DeadlineExceeded) {
+	if code(err) != codeWarmUp || !errors.Is(err, context.Canceled) {
 		t.Fatalf("warming up: %v", err)
 	}
 	cfg := w.config(true)
