@@ -61,6 +61,6 @@ func restore(cfg *config, keeper *seedKeeper, from string, stdout io.Writer) err
 	if err := keeper.settled(); err != nil { // the database knows
 		return err
 	}
-	_, err = fmt.Fprintf(stdout, "The database is in place. %d channels are given up: nothing of them will be published. Run rodd, so that their peers are asked to close them.\n", late)
+	_, err = fmt.Fprintf(stdout, "The database is in place. Channels given up: %d. Nothing of them will be published; run rodd, so that their peers are asked to close them.\n", late)
 	return err
 }

@@ -34,6 +34,7 @@ const patience = time.Minute
 type process struct {
 	*api.Client
 	t       testing.TB
+	socket  string
 	cmd     *exec.Cmd
 	stderr  *buffer
 	notices *net.UnixConn
@@ -85,7 +86,7 @@ func launch(t testing.TB, dir string, args ...string) *process {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(sock) })
-	p := &process{t: t, stderr: &buffer{}, ended: make(chan struct{}), Client: api.NewClient(sock + "/api")}
+	p := &process{t: t, socket: sock + "/api", stderr: &buffer{}, ended: make(chan struct{}), Client: api.NewClient(sock + "/api")}
 	p.notices, err = net.ListenUnixgram("unixgram", &net.UnixAddr{Name: sock + "/notify", Net: "unixgram"})
 	if err != nil {
 		t.Fatal(err)
