@@ -1,8 +1,11 @@
 package bitcoind_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"testing"
@@ -11,8 +14,10 @@ import (
 	"lightningrod/chain"
 	"lightningrod/chain/bitcoind"
 	"lightningrod/chain/embedded"
+	"lightningrod/chain/wallet"
 	"lightningrod/regtest"
 
+	"github.com/btcsuite/btcd/btcutil"
 	"github.com/btcsuite/btcd/chaincfg"
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
 	"github.com/btcsuite/btcd/wire"
@@ -258,6 +263,12 @@ func TestRealRestarts(t *testing.T) {
 	r.mine(150)
 	for i, end := range []func(){r.btc.Stop, r.btc.Kill} {
 		unread := uint32(i + 3)
+		out, value := r.coin(uint32(i + 20))
+		tx := spend(2, out, final, value-1000)
+		if err := r.b.Publish(context.Background(), tx); err != nil {
+			t.Fatal(err)
+		}
+		r.await("the mempool", func() bool { return len(r.b.Mempool()) == 1 })
 		end()
 		height, _ := r.b.Tip()
 		if _, err := r.b.Block(unread); err == nil {
@@ -270,11 +281,104 @@ func TestRealRestarts(t *testing.T) {
 			t.Errorf("tip %d", h)
 		}
 		r.btc.Start()
+		// Its mempool may be lost: who cares publishes again.
+		if err := r.b.Publish(context.Background(), tx); err != nil {
+			t.Error(err)
+		}
 		r.mine(20)
+		if _, _, ok := r.b.Unspent(wire.OutPoint{Hash: tx.TxHash()}); !ok {
+			t.Error("not confirmed")
+		}
 		if _, err := r.b.Block(unread); err != nil {
 			t.Error(err)
 		}
 	}
+}
+
+// TestRealBumps: bitcoind takes every child that the wallet makes, and each in place of the one before.
+func TestRealBumps(t *testing.T) {
+	r := newReal(t)
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	w, err := wallet.New(bytes.Repeat([]byte{3}, 32), &chaincfg.RegressionNetParams, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	catchUp := func() {
+		t.Helper()
+		for {
+			height, _ := w.Tip()
+			if tip, _ := r.b.Tip(); height >= tip {
+				return
+			}
+			blk, err := r.b.Block(height + 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.Connect(blk); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	r.mine(120)
+	purse, value := r.coin(1)
+	fill := spend(2, purse, final, value-10_000_000-1000)
+	for i := range 20 {
+		script, _, _ := w.NewAddress(wallet.Kind(i % 2))
+		fill.AddTxOut(wire.NewTxOut(3000+rnd.Int64N(30_000), script))
+	}
+	if err := r.b.Publish(context.Background(), fill); err != nil {
+		t.Fatal(err)
+	}
+	r.mine(1)
+	catchUp()
+	taken, replaced := 0, 0
+	for n := range uint32(6) {
+		out, value := r.coin(n + 2)
+		parent := commitment(out, value, 200, commitmentSequence)
+		in := wallet.Input{Out: wire.OutPoint{Hash: parent.TxHash()}, Prev: parent.TxOut[0], Sequence: bip125,
+			Witness: int64(embedded.AnyoneWitness().SerializeSize())}
+		var last *wire.MsgTx
+		for rate := chain.FeePerKw(253); rate < 15_000; rate += chain.FeePerKw(1 + rnd.IntN(3000)) {
+			tx, fee, _, err := w.FundUpTo(nil, rate, wallet.Options{
+				Inputs: []wallet.Input{in}, Extra: btcutil.Amount(rate.Fee(600)), MaxFee: 1000 + btcutil.Amount(rnd.Int64N(20_000)), Replaces: last,
+				LockTime: uint32(rnd.IntN(121)),
+			})
+			if err != nil {
+				continue // too little in place of the last, or too little at all
+			}
+			tx.TxIn[0].Witness = embedded.AnyoneWitness()
+			if err := r.b.PublishPackage(context.Background(), parent, tx); err != nil {
+				t.Fatalf("at %d sat/kw, fee %d: %v", rate, int64(fee), err)
+			}
+			var entry struct {
+				Fees struct{ Base json.Number } `json:"fees"`
+			}
+			r.btc.Call(&entry, "getmempoolentry", tx.TxHash().String())
+			if sat, err := btcutil.NewAmount(must(entry.Fees.Base.Float64())); err != nil || sat != fee {
+				t.Fatalf("pays %v, says %v", sat, fee)
+			}
+			taken++
+			if last != nil {
+				replaced++
+			}
+			last = tx
+		}
+		r.mine(1)
+		catchUp()
+	}
+	t.Logf("%d taken, %d in place of another", taken, replaced)
+	if replaced == 0 {
+		t.Error("nothing was replaced")
+	}
+}
+
+func must(x float64, err error) float64 {
+	if err != nil {
+		panic(err)
+	}
+	return x
 }
 
 func TestRealCatchUp(t *testing.T) {
