@@ -3,6 +3,7 @@ package onchain
 import (
 	"slices"
 
+	"lightningrod/chain"
 	"lightningrod/channel/commitment"
 
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
@@ -19,10 +20,12 @@ const idleShare = 50
 // wish is a transaction that needs coins of the wallet: an HTLC transaction, or a child of a commitment by its anchor.
 type wish struct {
 	Bump
-	fee     int64 // sat, to be paid now
-	weight  int64 // with coins
-	job     func(tx *wire.MsgTx) commitment.SignJob
-	witness func(sig lnwire.Sig) wire.TxWitness
+	fee    int64 // sat, to be paid now
+	weight int64 // with coins
+	// Of the parent that it pulls: its weight, and what it pays itself, in sat.
+	parent, parentFee int64
+	job               func(tx *wire.MsgTx) commitment.SignJob
+	witness           func(sig lnwire.Sig) wire.TxWitness
 }
 
 // publishOurs publishes our commitment, and pulls whichever unrevoked commitment is in the mempool.
@@ -76,7 +79,7 @@ func (s *State) child(l *live) (wish, bool) {
 			Out: how.Prev, Prev: l.Tx.TxOut[anchor], Sequence: how.Sequence, Witness: how.Weight,
 			Rate: rate, Extra: max(rate.Fee(own)-l.Fee, 0), MaxFee: max(c.budget(), fee), Deadline: c.deadline, Parent: parent,
 		},
-		fee: fee, weight: weight,
+		fee: fee, weight: weight, parent: own, parentFee: l.Fee,
 	}
 	w.sign(&how)
 	return w, true
@@ -162,7 +165,7 @@ func (t *turn) bump(w wish) {
 		b.made = b.funded
 		t.request(b.funded, w.Deadline)
 	}
-	if b.fee != 0 && w.fee < b.fee+relay(t.rates, w.weight) {
+	if !w.replaces(b, t.rates) {
 		return
 	}
 	if b.asked == w.fee && (b.funded != nil || !t.again) {
@@ -171,6 +174,16 @@ func (t *turn) bump(w wish) {
 	b.asked = w.fee
 	w.Replaces = b.funded
 	t.out.Bumps = append(t.out.Bumps, w.Bump)
+}
+
+// replaces says whether a wish pays so much more than the transaction before it that nodes take it instead: BIP 125, rules 3 and 4, and a
+// higher rate. Rates are compared, since the wallet pays the rate that it was asked for what its coins really weigh.
+func (w *wish) replaces(b *bid, rates chain.FeeRates) bool {
+	if b.funded == nil {
+		return b.fee == 0 || w.fee >= b.fee+relay(rates, w.weight)
+	}
+	weight := w.parent + int64(3*b.funded.SerializeSizeStripped()+b.funded.SerializeSize())
+	return w.Rate >= rateOf(b.fee+w.parentFee, weight)+rates.Sane().Floor
 }
 
 // funded takes the wallet's answer to a Bump, if it is one and still wanted.
