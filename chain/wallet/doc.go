@@ -7,7 +7,11 @@
 //   - Connect and Disconnect in the order of the best chain. A wallet without rows takes any block as its first. Begin says which: the one
 //     above the tip if the seed is new; to restore a seed, one that is older than its first payment, or without a birthday height 1. A birthday that is
 //     too late loses coins from sight (not from the chain: another restoration finds them), so that a day's blocks, 144, are taken off;
+//   - Mempool for what appears in the mempool, Gone for what has left it;
 //   - a transaction made by Fund is Released if it will never be published, and only then.
+//
+// A channel that is closed on chain asks with FundUpTo, whose answer may pay less than was wished; what is left to it is the AnchorReserve that
+// everything else respects, in as many coins as Spread was told to make.
 //
 // The books have two parts. Coins are outputs in blocks of the best chain, each with the heights at which it was made and spent, so that a
 // reorganisation is: forget what happened above the fork. Pending transactions are ours, or seen in the mempool; while one is
