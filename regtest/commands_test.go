@@ -52,7 +52,7 @@ func init() { // not at the declaration: a script's line refers to its command
 		"expect theirs":   {"expect theirs NODE NODE AMOUNT", 3, 3, nil, (*world).theirs},
 		"expect progress": {"expect progress [payments=N]", 0, 0, []string{"payments"}, (*world).progress},
 		"expect cuts":     {"expect cuts NODE NODE AT_LEAST", 3, 3, nil, (*world).expectCuts},
-		"expect ledgers":  {"expect ledgers", 0, 0, nil, (*world).ledgers},
+		"expect ledgers":  {"expect ledgers [unsure=NODE]", 0, 0, []string{"unsure"}, (*world).ledgers},
 		"expect graph":    {"expect graph NODE [nodes=N] [channels=N] [updates=N]", 1, 1, []string{"nodes", "channels", "updates"}, (*world).expectGraph},
 	}
 }

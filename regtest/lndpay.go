@@ -162,7 +162,6 @@ func (l *Lnd) Ledger() (Ledger, error) {
 			Hash   string `json:"payment_hash"`
 			Msat   int64  `json:"value_msat,string"`
 			Status string
-			HTLCs  []lndAttempt
 		}
 	}
 	var got struct {
@@ -184,7 +183,7 @@ func (l *Lnd) Ledger() (Ledger, error) {
 		case "SUCCEEDED":
 			b.Paid[p.Hash] = p.Msat
 		case "IN_FLIGHT", "INITIATED":
-			b.Pending = append(b.Pending, fmt.Sprintf("%s: %+v", p.Hash, p.HTLCs))
+			b.Pending = append(b.Pending, p.Hash)
 		}
 	}
 	for _, i := range got.Invoices {

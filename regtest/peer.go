@@ -97,7 +97,7 @@ type Outcome struct {
 // Ledger is what a node has paid and received, in msat without fees, by payment hash (hex).
 type Ledger struct {
 	Paid, Received map[string]int64
-	Pending        []string // hashes of payments without outcome, perhaps with what is known of them
+	Pending        []string // hashes of payments without outcome
 }
 
 // Graph is what a node knows of the public network.
