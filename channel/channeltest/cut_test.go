@@ -39,7 +39,7 @@ func first(errs ...error) error {
 
 func one(side int) func(*Ledger) error {
 	return func(l *Ledger) error {
-		return l.p.Do(side, channel.Add{HTLC: l.HTLC(side, lnwire.MilliSatoshi(10_000_000+l.next))})
+		return l.p.Do(side, channel.Add{HTLC: l.HTLC(side, lnwire.MilliSatoshi(10_000_000+l.next[side]))})
 	}
 }
 

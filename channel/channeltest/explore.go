@@ -21,6 +21,7 @@ type Budget struct {
 	FailToo     bool // HTLCs are failed as well as fulfilled
 	Turns       bool // what a side has sent in one turn arrives together: fewer orders
 	States      int  // give up after so many; 0: never
+	Closes      int  // in about one of so many states either side closes by force for real, see frozen.go; 0: in none
 }
 
 // node is a state of the two sides and the wire, and how it was reached. pair goes once its children are known.
@@ -29,19 +30,23 @@ type node struct {
 	ledger *Ledger
 	left   Budget
 	parent *node
-	action string // a line of a golden script
+	action string      // a line of a golden script
+	sides  [2][16]byte // keys of the two States
 }
 
 // Explored is what an exploration saw.
 type Explored struct {
 	States, Turns, Rests int // rests: states in which nothing more has to happen
+	Sides                int // different States of one side
+	Closes               int // closed by force for real
 	Depth                int // actions of the longest of the shortest ways
 	Cut                  bool
 	Time                 time.Duration
 }
 
 func (e Explored) String() string {
-	s := fmt.Sprintf("%d states, %d turns, %d rests, depth %d, %.0f states/s", e.States, e.Turns, e.Rests, e.Depth, float64(e.States)/e.Time.Seconds())
+	s := fmt.Sprintf("%d states (%d of a side), %d turns, %d rests, %d closes, depth %d, %.0f states/s",
+		e.States, e.Sides, e.Turns, e.Rests, e.Closes, e.Depth, float64(e.States)/e.Time.Seconds())
 	if e.Cut {
 		s += ", not all"
 	}
@@ -60,7 +65,7 @@ func (e *BadPath) Unwrap() error { return e.Err }
 
 // Explore visits every state that can be reached from an open pair within the budget: every order of deliveries, additions,
 // removals, fee changes, disconnections and crashes. In states in which nothing more has to happen both sides must agree and
-// the money be right. An error is a *BadPath.
+// the money be right; in every state, what either could publish must be known to the other, and mean the same to it. An error is a *BadPath.
 //
 // It goes level by level, over all cores; which path is found does not depend on their number.
 func Explore(start *Pair, b Budget) (e Explored, err error) {
@@ -68,7 +73,8 @@ func Explore(start *Pair, b Budget) (e Explored, err error) {
 	defer func() { e.Time = time.Since(began) }()
 	root := &node{pair: start.Clone(), left: b}
 	root.ledger = NewLedger(root.pair)
-	seen := map[[16]byte]bool{root.key(): true}
+	seen := map[[16]byte]bool{root.key(nil): true}
+	known := make(map[[16]byte]*frozen)
 	for level := []*node{root}; len(level) > 0; {
 		grown := make([]growth, len(level))
 		inParallel(len(level), func(i int) { grown[i] = level[i].grow() })
@@ -90,14 +96,10 @@ func Explore(start *Pair, b Budget) (e Explored, err error) {
 			}
 			level[i].pair, level[i].ledger, *g = nil, nil, growth{}
 		}
-		bad := make([]error, len(next))
-		inParallel(len(next), func(i int) { bad[i] = next[i].check() })
-		for _, err := range bad {
-			if err != nil {
-				return e, err
-			}
+		if err := checkAll(next, known, b.Closes, &e); err != nil {
+			return e, err
 		}
-		if e.States = len(seen); b.States > 0 && e.States > b.States {
+		if e.States, e.Sides = len(seen), len(known); b.States > 0 && e.States > b.States {
 			e.Cut = true
 			return e, nil
 		}
@@ -140,7 +142,7 @@ func (n *node) grow() (g growth) {
 		}
 		if err == nil {
 			g.children = append(g.children, c)
-			g.keys = append(g.keys, c.key())
+			g.keys = append(g.keys, c.key(n))
 		}
 	}
 	n.must(try)
@@ -190,7 +192,7 @@ func (n *node) must(try func(string, func(*node) error)) {
 func (n *node) may(try func(string, func(*node) error)) {
 	for side, s := range n.pair.Sides {
 		if _, _, usable := s.State.Usable(); usable && n.left.Adds[side] > 0 {
-			payment := uint64(side)<<32 | (n.ledger.next + 1)
+			payment := uint64(side)<<32 | (n.ledger.next[side] + 1)
 			try(fmt.Sprintf("%s add amount=1000 n=%d", s.Name, payment), func(c *node) error {
 				c.left.Adds[side]--
 				return c.pair.Do(side, channel.Add{HTLC: c.ledger.HTLC(side, 1_000_000)})
@@ -246,26 +248,80 @@ func (n *node) child(action string, do func(c *node) error) (c *node, err error)
 	return c, nil
 }
 
-// check is done once in every new state.
-func (n *node) check() error {
-	for _, s := range n.pair.Sides {
-		if err := s.State.Invariants(); err != nil {
-			return n.bad(fmt.Errorf("%s: %w", s.Name, err))
+// checkAll is done once for all new nodes. A State that was met before, in another node, is right already; what two of them make of each
+// other is looked at for every node.
+func checkAll(nodes []*node, known map[[16]byte]*frozen, closes int, e *Explored) error {
+	type first struct {
+		*node
+		side int
+	}
+	var fresh []first
+	for _, n := range nodes {
+		for side, k := range n.sides {
+			if _, met := known[k]; !met {
+				known[k] = &frozen{}
+				fresh = append(fresh, first{n, side})
+			}
 		}
-		if err := s.checkEncoding(); err != nil {
-			return n.bad(err)
+	}
+	bad := make([]error, max(len(fresh), len(nodes)))
+	inParallel(len(fresh), func(i int) {
+		f := fresh[i]
+		bad[i] = f.check(f.side, known[f.sides[f.side]])
+	})
+	if err := firstOf(bad); err != nil {
+		return err
+	}
+	closed := make([]bool, len(nodes))
+	inParallel(len(nodes), func(i int) {
+		n := nodes[i]
+		if err := agree(known[n.sides[0]], known[n.sides[1]]); err != nil {
+			bad[i] = n.bad(err)
+		} else if closed[i] = closes > 0 && n.dice()%closes == 0; closed[i] {
+			bad[i] = n.close()
+		}
+	})
+	for _, c := range closed {
+		if c {
+			e.Closes++
+		}
+	}
+	return firstOf(bad)
+}
+
+func firstOf(errs []error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// key is everything that decides about the future.
-func (n *node) key() (k [16]byte) {
+// check is done once for every State of a side. It notes what the side could do on chain.
+func (n *node) check(side int, f *frozen) error {
+	s := n.pair.Sides[side]
+	if err := s.State.Invariants(); err != nil {
+		return n.bad(fmt.Errorf("%s: %w", s.Name, err))
+	}
+	if err := s.checkEncoding(); err != nil {
+		return n.bad(err)
+	}
+	*f = freeze(s)
+	return nil
+}
+
+// key is everything that decides about the future. A State that parent has too is not hashed again.
+func (n *node) key(parent *node) (k [16]byte) {
 	h := sha256.New()
 	fmt.Fprintf(h, "%v %v %t %v %v\n", n.left.Adds, n.left.Fees, n.pair.Connected, n.left.Disconnects, n.left.Crashes)
-	for _, s := range n.pair.Sides {
-		h.Write(s.State.Encode())
-		h.Write([]byte(s.State.String()))
+	for i, s := range n.pair.Sides {
+		if parent != nil && parent.pair.Sides[i].State == s.State {
+			n.sides[i] = parent.sides[i]
+		} else {
+			n.sides[i] = stateKey(s.State)
+		}
+		h.Write(n.sides[i][:])
 		for _, m := range s.Out {
 			h.Write([]byte(channel.DescribeMessage(m)))
 			h.Write([]byte{'\n'})
@@ -273,6 +329,23 @@ func (n *node) key() (k [16]byte) {
 	}
 	copy(k[:], h.Sum(nil))
 	return k
+}
+
+// stateKey is of everything in a State: bodies of HTLCs are not in its encoding, their hashes make the difference.
+func stateKey(s *channel.State) [16]byte {
+	b := append(s.Encode(), s.String()...)
+	for _, hs := range [][]channel.LiveHTLC{s.Offered(), s.Received()} {
+		for _, h := range hs {
+			b = append(b, h.HTLC.Hash[:]...)
+		}
+	}
+	sum := sha256.Sum256(b)
+	return [16]byte(sum[:16])
+}
+
+// dice is a number that looks random, and is the same each time.
+func (n *node) dice() int {
+	return int(n.sides[0][0]^n.sides[1][1])<<8 | int(n.sides[1][0]^n.sides[0][1])
 }
 
 // bad is an error in this node. The script begins with the channel that the tests open.

@@ -33,6 +33,9 @@ func TestExplore(t *testing.T) {
 	base.Opt.Unchecked = true // Explore checks each new state itself
 	for _, r := range runs {
 		t.Run(r.name, func(t *testing.T) {
+			if r.b.Closes = 64; *large {
+				r.b.Closes = 2048
+			}
 			e, err := Explore(base, r.b)
 			if err != nil {
 				t.Fatal(err)

@@ -15,8 +15,8 @@ type Ledger struct {
 	start  [2]lnwire.MilliSatoshi
 	amount map[uint64]lnwire.MilliSatoshi
 	from   map[uint64]int
-	seen   [2]int // notices looked at
-	next   uint64
+	seen   [2]int    // notices looked at
+	next   [2]uint64 // payments made by each side
 	// fulfilled: what the offerer was told, by payment.
 	fulfilled map[uint64]bool
 }
@@ -33,8 +33,8 @@ func NewLedger(p *Pair) *Ledger {
 
 // HTLC is the next payment.
 func (l *Ledger) HTLC(from int, amount lnwire.MilliSatoshi) channel.HTLC {
-	l.next++
-	n := uint64(from)<<32 | l.next
+	l.next[from]++
+	n := uint64(from)<<32 | l.next[from]
 	l.amount[n], l.from[n] = amount, from
 	return HTLC(n, amount, 700)
 }
