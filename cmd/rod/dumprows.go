@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"lightningrod/chain/wallet"
 	"lightningrod/channel"
 	"lightningrod/cmd/rod/internal/explain"
 	"lightningrod/cmd/rod/internal/facts"
@@ -159,7 +160,10 @@ func (d *dumper) row(t store.Table, key, value []byte) (facts.Facts, error) {
 		return facts.Facts{{Name: "bytes", Value: uint64(len(value))}, {Name: "content", Value: redacted}}, nil
 	case store.Event:
 		return eventFacts(key, value)
-	case store.Wallet, store.Tombstone, store.Client:
+	case store.Wallet:
+		text, err := wallet.DescribeRow(wallet.Row{Key: key, Value: value})
+		return facts.Facts{{Name: "row", Value: text}}, err
+	case store.Tombstone, store.Client:
 		return facts.Facts{{Name: "bytes", Value: uint64(len(value))}, {Name: "value", Value: hex.EncodeToString(value)}}, nil
 	}
 	return nil, fmt.Errorf("no decoder for table %s", t)

@@ -154,10 +154,14 @@ func (s *session) list(path string, columns []string) error {
 
 // show shows one answer: JSON as it came, or a line for each of its fields.
 func (s *session) show(f facts.Facts) error {
-	if s.plain() {
-		return forPeople(f).Write(s.stdout)
+	switch {
+	case !s.plain():
+		return s.encode(f)
+	case len(f) == 0:
+		_, err := fmt.Fprintln(s.stdout, "done") // the answer has no fields
+		return err
 	}
-	return s.encode(f)
+	return forPeople(f).Write(s.stdout)
 }
 
 func (s *session) encode(v any) error {
