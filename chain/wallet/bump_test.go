@@ -436,3 +436,26 @@ func TestSpread(t *testing.T) {
 		t.Errorf("no addresses: %v", err)
 	}
 }
+
+// BenchmarkFundUpTo claims with a wallet of a thousand coins: at the rate asked for, and at the highest that a maximum allows.
+func BenchmarkFundUpTo(b *testing.B) {
+	for name, most := range map[string]btcutil.Amount{"rate": 0, "maximum": 5000} {
+		b.Run(name, func(b *testing.B) {
+			w, err := New(testSeed, embedded.Params(), nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			for i := range uint32(1000) {
+				w.coins[wire.OutPoint{Index: i}] = &coin{value: 30_000 + btcutil.Amount(i), place: place{0, i % GapLimit}, height: 1}
+			}
+			in := Input{Out: wire.OutPoint{Index: 5000}, Prev: wire.NewTxOut(330, embedded.AnyoneCanSpend), Witness: 70}
+			for b.Loop() {
+				tx, _, _, err := w.FundUpTo(nil, 20_000, Options{Inputs: []Input{in}, Extra: 3000, MaxFee: most})
+				if err != nil {
+					b.Fatal(err)
+				}
+				w.Release(tx)
+			}
+		})
+	}
+}
