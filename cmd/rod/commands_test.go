@@ -196,7 +196,7 @@ func TestCommands(t *testing.T) {
 		{exitFailed, "no channel 99", []string{"channel", "close", "99"}},
 		{exitFailed, "no channel 99", []string{"channel", "show", "99"}},
 		{exitUsage, "--limit 0 outside 1..1000", []string{"event", "list", "--limit", "0"}},
-		{exitUsage, "before the node's last start", []string{"event", "list", "--after", "1000000"}},
+		{exitUsage, "after: ", []string{"event", "list", "--after", "1000000"}},
 		{exitUsage, "one of them", []string{"event", "follow", "--new", "--after", "1"}},
 		{exitFailed, "no such peer", []string{"peer", "disconnect", strings.Repeat("02", 33)}},
 		{exitUsage, "are for --async", []string{"payment", "send", "lnbcrt1", "--hold", "5"}},
