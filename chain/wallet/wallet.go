@@ -295,14 +295,6 @@ func (w *Wallet) Gone(txid chainhash.Hash) {
 	}
 }
 
-// Left says that a transaction has left the mempool, and not into a block. One that only Mempool told of is forgotten; our own stay, since
-// they are published again.
-func (w *Wallet) Left(txid chainhash.Hash) {
-	if p := w.pending[txid]; p != nil && p.live() && !p.own {
-		delete(w.pending, txid)
-	}
-}
-
 func (w *Wallet) confirmed(txid chainhash.Hash) bool {
 	for op := range w.coins {
 		if op.Hash == txid {
