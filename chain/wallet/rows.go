@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"lightningrod/chain"
+	"lightningrod/chain/octets"
 
 	"github.com/btcsuite/btcd/btcutil"
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
@@ -163,14 +164,14 @@ func (w *Wallet) load(rows []Row) error {
 }
 
 func (w *Wallet) loadRow(r Row) error {
-	c := cursor{b: r.Value}
-	if v := c.u8(); c.err == nil && v != version {
-		return fmt.Errorf("version %d, know only %d", v, version)
+	c := octets.Of(r.Value)
+	if c.Version(version); c.Err != nil {
+		return c.Err
 	}
 	switch key := r.Key; {
 	case key[0] == rowBirthday && len(key) == 1:
-		w.birthday = c.u32()
-		return c.end()
+		w.birthday = c.Uint32()
+		return c.End()
 	case key[0] == rowTip && len(key) == 1:
 		return w.loadTip(&c)
 	case key[0] == rowBranch && len(key) == 2 && key[1] < branches:
@@ -183,11 +184,11 @@ func (w *Wallet) loadRow(r Row) error {
 	return errors.New("unknown key")
 }
 
-func (w *Wallet) loadTip(c *cursor) error {
-	fingerprint, height, raw := c.take(4), c.u32(), c.rest()
+func (w *Wallet) loadTip(c *octets.Reader) error {
+	fingerprint, height, raw := c.Take(4), c.Uint32(), c.Rest()
 	switch {
-	case c.err != nil:
-		return c.err
+	case c.Err != nil:
+		return c.Err
 	case !bytes.Equal(fingerprint, w.fingerprint[:]):
 		return errors.New("the rows belong to another seed")
 	case len(raw)%32 != 0 || len(raw) > 32*trailLength:
@@ -201,11 +202,11 @@ func (w *Wallet) loadTip(c *cursor) error {
 	return nil
 }
 
-func (w *Wallet) loadBranch(n uint8, c *cursor) error {
-	next, floor, top := c.u32(), c.u32(), c.u32()
+func (w *Wallet) loadBranch(n uint8, c *octets.Reader) error {
+	next, floor, top := c.Uint32(), c.Uint32(), c.Uint32()
 	switch {
-	case c.end() != nil:
-		return c.err
+	case c.End() != nil:
+		return c.Err
 	case top > maxIndex:
 		return fmt.Errorf("%d scripts, at most %d", top, maxIndex)
 	case floor > top || next > top:
@@ -216,14 +217,14 @@ func (w *Wallet) loadBranch(n uint8, c *cursor) error {
 	return nil
 }
 
-func (w *Wallet) loadCoin(op wire.OutPoint, c *cursor) error {
+func (w *Wallet) loadCoin(op wire.OutPoint, c *octets.Reader) error {
 	n := &coin{
-		value: btcutil.Amount(c.u64()), place: place{c.u8(), c.u32()}, coinbase: c.flag(),
-		height: c.u32(), spent: c.u32(),
+		value: btcutil.Amount(c.Uint64()), place: place{c.Uint8(), c.Uint32()}, coinbase: c.Bool(),
+		height: c.Uint32(), spent: c.Uint32(),
 	}
 	switch {
-	case c.end() != nil:
-		return c.err
+	case c.End() != nil:
+		return c.Err
 	case n.value <= 0 || n.value > btcutil.MaxSatoshi:
 		return fmt.Errorf("value %d", int64(n.value))
 	case w.scripts[n.place] == nil:
@@ -235,11 +236,11 @@ func (w *Wallet) loadCoin(op wire.OutPoint, c *cursor) error {
 	return nil
 }
 
-func (w *Wallet) loadPending(txid chainhash.Hash, c *cursor) error {
-	p := &pending{own: true, publish: c.flag(), height: c.u32(), dead: c.u32(), tx: new(wire.MsgTx)}
-	raw := c.rest()
-	if c.err != nil {
-		return c.err
+func (w *Wallet) loadPending(txid chainhash.Hash, c *octets.Reader) error {
+	p := &pending{own: true, publish: c.Bool(), height: c.Uint32(), dead: c.Uint32(), tx: new(wire.MsgTx)}
+	raw := c.Rest()
+	if c.Err != nil {
+		return c.Err
 	}
 	r := bytes.NewReader(raw)
 	if err := p.tx.Deserialize(r); err != nil {
@@ -259,44 +260,4 @@ func (w *Wallet) loadPending(txid chainhash.Hash, c *cursor) error {
 	}
 	w.pending[txid] = p
 	return nil
-}
-
-// cursor reads a value from the front. After the first error it reads zeros.
-type cursor struct {
-	b   []byte
-	err error
-}
-
-func (c *cursor) take(n int) []byte {
-	if c.err == nil && len(c.b) < n {
-		c.err = fmt.Errorf("value ends %d bytes early", n-len(c.b))
-	}
-	if c.err != nil {
-		return make([]byte, n)
-	}
-	front := c.b[:n]
-	c.b = c.b[n:]
-	return front
-}
-
-func (c *cursor) u8() uint8   { return c.take(1)[0] }
-func (c *cursor) u32() uint32 { return binary.BigEndian.Uint32(c.take(4)) }
-func (c *cursor) u64() uint64 { return binary.BigEndian.Uint64(c.take(8)) }
-
-func (c *cursor) flag() bool {
-	v := c.u8()
-	if v > 1 && c.err == nil {
-		c.err = fmt.Errorf("flag is %d", v)
-	}
-	return v == 1
-}
-
-func (c *cursor) rest() []byte { return c.take(len(c.b)) }
-
-// end is the error so far, or that something is left.
-func (c *cursor) end() error {
-	if c.err == nil && len(c.b) != 0 {
-		c.err = fmt.Errorf("%d bytes too many", len(c.b))
-	}
-	return c.err
 }
