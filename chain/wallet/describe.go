@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 
+	"lightningrod/chain/octets"
+
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
 	"github.com/btcsuite/btcd/wire"
-
-	"lightningrod/chain/octets"
 )
 
 // DescribeRow is a row as text, for a dump of the database. Unlike New it needs no seed and checks nothing beyond the encoding.
