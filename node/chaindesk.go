@@ -146,6 +146,10 @@ func (d *chainDesk) step(ctx context.Context) error {
 	if err := d.follow(ctx); err != nil {
 		return err
 	}
+	if d.rates == (chain.FeeRates{}) {
+		// The start: with the estimates, a channel on chain publishes again what it did in its last life, and does not wait for a block.
+		d.deliver(d.newRates())
+	}
 	d.judgeTip()
 	return d.watchMempool(ctx)
 }
@@ -278,15 +282,21 @@ func (d *chainDesk) connect(b chain.Block) error {
 	d.publishing.connect(b)
 	d.anew = true
 	d.node.blockConnected(b)
-	if r := d.backend.FeeRates().Sane(); !r.Near(d.rates) {
-		d.rates = r
-		facts = append(facts, chain.Fact{Owner: chain.Everyone, Event: r})
-		d.node.adjustFees(r)
-	}
-	d.deliver(facts)
+	d.deliver(append(facts, d.newRates()...))
+	d.node.adjustFees(d.rates)
 	d.node.think(blockEvent(b))
 	d.node.clientBlock(b.Height)
 	return nil
+}
+
+// newRates tells of estimates that differ from those told last.
+func (d *chainDesk) newRates() []chain.Fact {
+	r := d.backend.FeeRates().Sane()
+	if r.Near(d.rates) {
+		return nil
+	}
+	d.rates = r
+	return []chain.Fact{{Owner: chain.Everyone, Event: r}}
 }
 
 // disconnect takes the tracker's tip off. Below the block it began with it remembers no hashes, so that nobody knows where the
@@ -306,6 +316,9 @@ func (d *chainDesk) disconnect() {
 // preimage, or need our help to confirm.
 func (d *chainDesk) watchMempool(ctx context.Context) error {
 	all, err := d.unconfirmed(ctx)
+	if err != nil {
+		return err
+	}
 	again := d.anew
 	d.anew = false
 	seen := make(map[chainhash.Hash]bool, len(all))
@@ -326,8 +339,15 @@ func (d *chainDesk) watchMempool(ctx context.Context) error {
 		}
 		seen[id] = true
 	}
+	d.node.walletMu.Lock()
+	for id := range d.mempool {
+		if !seen[id] {
+			d.node.wallet.Gone(id)
+		}
+	}
+	d.node.walletMu.Unlock()
 	d.mempool, d.hashes = seen, hashes
-	return err
+	return nil
 }
 
 // unconfirmed is what the backend shows of its mempool, and what it does not show but spends a watched output.

@@ -13,15 +13,20 @@ import (
 	"github.com/lightningnetwork/lnd/lnwire"
 )
 
-// diesWhen is a disk that writes a group with a row of a table, and fails then: nothing of the group is let out, and the node ends.
+// diesWhen is a disk that writes a group with a row of a table, or loses it, and fails then: nothing of the group is let out, and the node
+// ends.
 type diesWhen struct {
 	Disk
 	table store.Table
+	lose  bool
 }
 
 func (d *diesWhen) Commit(group []store.Write) error {
 	for _, w := range group {
 		for _, op := range w {
+			if op.Table == d.table && d.lose {
+				return errCut
+			}
 			if op.Table == d.table {
 				return errors.Join(d.Disk.Commit(group), errCut)
 			}

@@ -101,7 +101,7 @@ func (n *Node) adjustFees(r chain.FeeRates) {
 	for _, in := range n.registry.each(nil) {
 		s := in.state.Load()
 		have := s.FeePerKw()
-		if s.Opener() && s.Phase() == channel.PhaseNormal && (want > have+have/4 || want < have-have/4) {
+		if _, _, usable := s.Usable(); s.Opener() && usable && (want > have+have/4 || want < have-have/4) {
 			n.engine.postEvent(in, channel.UpdateFee{FeePerKw: want})
 		}
 	}
