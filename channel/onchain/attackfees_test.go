@@ -150,6 +150,29 @@ func TestA10_BumpWhenItMatters(t *testing.T) {
 	}
 }
 
+// TestA10_HTLCElsewhere: an HTLC we offered that only a commitment of the peer has is failed once ours is deep. Until then the peer may
+// claim it, so ours must be confirmed before the incoming HTLC runs out.
+func TestA10_HTLCElsewhere(t *testing.T) {
+	for _, in := range []int{inNewer, inAll} {
+		n, be := toy(t)
+		nd := n.open(be, config{}, testHTLC{offered: true, sat: 100_000, expiry: 130, secret: "a", in: in, deadline: 160})
+		be.limit = -1 // blocks are full
+		nd.apply(Close{})
+		nd.mineTo(150)
+		if len(nd.bumps) < 20 {
+			t.Fatalf("%d bumps", len(nd.bumps))
+		}
+		last := nd.bumps[len(nd.bumps)-1]
+		want := uint32(142) // then HTLC-timeout follows
+		if in == inNewer {
+			want = 154
+		}
+		if last.Deadline != want || last.MaxFee < 50_000 {
+			t.Fatalf("deadline %d, at most %d sat", last.Deadline, last.MaxFee)
+		}
+	}
+}
+
 // TestReleased: coins of a child whose commitment lost are free again, and those of an HTLC transaction that the peer forestalled.
 func TestReleased(t *testing.T) {
 	n, be := toy(t)

@@ -103,21 +103,31 @@ func (w *wish) sign(how *commitment.Spend) {
 }
 
 // stake is what depends on a commitment's being confirmed, and until when: HTLCs we offered must be taken back, and those with a
-// preimage claimed, before others run out. Without any it is only our balance, which is not pressing.
+// preimage claimed, before others run out. An HTLC we offered that has no output here, but may have one in another commitment, has
+// failed once this one is deep, and not before. Without any it is only our balance, which is not pressing.
 func (s *State) stake(l *live) (c curve, pressing bool) {
 	c = curve{start: s.start, deadline: s.start + sweepWindow}
 	before := func(height uint32, amount lnwire.MilliSatoshi) {
 		c.value += int64(amount / 1000)
 		c.deadline = min(c.deadline, height)
 	}
+	here := make(map[key]bool, len(l.HTLCs))
 	for i := range l.HTLCs {
 		h := &l.HTLCs[i].HTLC
-		switch k := keyOf(l.owner, h); {
+		k := keyOf(l.owner, h)
+		here[k] = true
+		switch {
 		case k.offered:
 			back := s.p.HTLCs[s.index[k]].deadline()
 			before(max(h.Expiry, back-min(back, claimRoom)), h.Amount)
 		case s.preimageOf(k.id) != nil:
 			before(h.Expiry-min(h.Expiry, deep), h.Amount)
+		}
+	}
+	for i := range s.p.HTLCs {
+		if h := &s.p.HTLCs[i]; h.Offered && s.told[i] == toldNothing && !here[h.key()] && s.hasOutput(h.key()) {
+			back := h.deadline()
+			before(max(h.Expiry, back-min(back, deep)), h.Amount)
 		}
 	}
 	pressing = c.value > 0
@@ -126,6 +136,13 @@ func (s *State) stake(l *live) (c curve, pressing bool) {
 	}
 	c.deadline = max(c.deadline, c.start)
 	return c, pressing
+}
+
+// hasOutput says whether an HTLC has an output in any commitment that may confirm.
+func (s *State) hasOutput(k key) bool {
+	return slices.ContainsFunc(s.live, func(l live) bool {
+		return slices.ContainsFunc(l.HTLCs, func(h commitment.HTLCOutput) bool { return keyOf(l.owner, &h.HTLC) == k })
+	})
 }
 
 // htlcBump is the wish for the fee of an HTLC transaction.
