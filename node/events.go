@@ -64,6 +64,9 @@ const (
 	WakeDelivered   Kind = "wake.delivered"
 	WakeFailed      Kind = "wake.failed"
 	DeviceKnown     Kind = "device.registered"
+	DeviceGone      Kind = "device.removed"
+	WalletSent      Kind = "wallet.sent"
+	WalletBumped    Kind = "wallet.bumped"
 	BlockSeen       Kind = "block"
 )
 

@@ -51,6 +51,7 @@ type Node struct {
 	eventLog  *eventLog // of the committer
 	flood     *flood
 	clients   clients
+	sightings sightings
 	paying    atomic.Bool // there are, or were since the start, Rod payments of our own
 
 	walletMu sync.Mutex

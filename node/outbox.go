@@ -106,6 +106,7 @@ func (n *Node) wake(t *turn, dev lsps.Device, id uint64, method, params string) 
 		panic(err) // strings and a number
 	}
 	t.rows = append(t.rows, store.Op{Table: store.Outbox, Key: u64(id), Value: row})
+	t.rows = append(t.rows, n.called(dev.Client)...)
 	t.wakes = append(t.wakes, outgoingCall{id, call})
 	t.events = append(t.events, event(WakeSent, "client", dev.Client, "method", method))
 }

@@ -25,7 +25,7 @@ func (n dispatch) Connected(p *peer.Peer) {
 	for _, in := range n.registry.each(&id) {
 		n.engine.post(in, posted{ev: channel.Connected{Features: p.Features()}, conn: p})
 	}
-	n.queue.put(&turn{events: []Event{event(PeerUp, "peer", id, "addr", p.Addr())}})
+	n.queue.put(&turn{rows: n.saw(id), events: []Event{event(PeerUp, "peer", id, "addr", p.Addr())}})
 	n.think(forward.Rod{Event: rod.PeerUp{Peer: id}})
 	n.gossip.connected(p)
 	n.mailroom.connected(id)
@@ -37,7 +37,7 @@ func (n dispatch) Disconnected(p *peer.Peer, err error) {
 	for _, in := range n.registry.each(&id) {
 		n.engine.post(in, posted{ev: channel.Disconnected{}})
 	}
-	n.queue.put(&turn{events: []Event{event(PeerDown, "peer", id, "reason", err)}})
+	n.queue.put(&turn{rows: n.saw(id), events: []Event{event(PeerDown, "peer", id, "reason", err)}})
 	n.think(forward.Rod{Event: rod.PeerDown{Peer: id}})
 	n.gossip.disconnected(p)
 }

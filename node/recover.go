@@ -28,7 +28,7 @@ func (n *Node) recover() error {
 	if err := n.loadWallet(); err != nil {
 		return err
 	}
-	if err := n.loadTracker(asks); err != nil {
+	if err := n.loadTracker(append(asks, n.republish()...)); err != nil {
 		return err
 	}
 	n.gossip = newGossip(n)
@@ -48,6 +48,9 @@ func (n *Node) recover() error {
 		return err
 	}
 	if err := n.loadBrain(durable); err != nil {
+		return err
+	}
+	if err := n.loadSightings(); err != nil {
 		return err
 	}
 	return n.postbox.load(n.store)

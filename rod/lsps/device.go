@@ -145,6 +145,17 @@ func (d *Devices) Of(client rod.NodeID) []Device {
 	return out
 }
 
+// All lists every device, by client and name.
+func (d *Devices) All() (all []Device) {
+	for _, client := range slices.SortedFunc(maps.Keys(d.clients), func(a, b rod.NodeID) int { return bytes.Compare(a[:], b[:]) }) {
+		all = append(all, d.Of(client)...)
+	}
+	return all
+}
+
+// Remove forgets a device on the operator's word; false if there is none. Its client is not told, as LSPS5 has no word for it.
+func (d *Devices) Remove(dev Device) ([]rod.Row, bool) { return d.remove(dev) }
+
 var (
 	errTooMany   = errors.New("too many devices")
 	errStrangers = errors.New("too many clients without a channel")
