@@ -9,6 +9,10 @@ type Control interface {
 
 	NewAddress() (Address, error)
 	Balance() Balance
+	Coins() []Coin
+	Transactions() []Transaction
+	Withdraw(context.Context, Withdraw) (Withdrawal, error)
+	BumpFee(context.Context, BumpFee) (Withdrawal, error)
 
 	Connect(context.Context, ConnectPeer) (Peer, error)
 	Disconnect(context.Context, PeerID) (Empty, error)
@@ -29,14 +33,19 @@ type Control interface {
 	HTLCs() []HTLC
 	Requests() []Request
 	Mailbox() []Box
+	Owed() ([]Owed, error)
+	Clients() []ClientInfo
+	Webhooks() []Webhook
+	RemoveWebhook(WebhookID) error
 
 	Events(from uint64) Reader
+	OldestEvent() uint64
 	LastEvent() uint64
 	Mine(context.Context, Mine) (Mined, error)
 	Backup() (BackupFile, error)
 }
 
-// Reader reads events in the order of their Seq. After the node's end Next returns an error.
+// Reader reads events in the order of their Seq. After the node's end Next returns an error; an *Error if the event was deleted.
 type Reader interface {
 	Next(context.Context) (Event, error)
 	Close()
@@ -132,6 +141,16 @@ type Channel struct {
 	CanRecv   uint64 `json:"can_receive_msat"`
 	FeeRate   uint32 `json:"feerate_sat_per_kw"`
 	HTLCs     int    `json:"htlcs" doc:"in flight, both ways"`
+
+	Pending []Pending `json:"pending" doc:"of a channel that is closed or being closed on chain: what it waits for"`
+}
+
+// Pending is something that a channel on chain waits for.
+type Pending struct {
+	What   string `json:"what"`
+	Out    string `json:"outpoint,omitempty" doc:"txid:index"`
+	Amount int64  `json:"amount_sat,omitempty"`
+	Height uint32 `json:"height,omitempty" doc:"when that can or must happen"`
 }
 
 type CreateInvoice struct {
@@ -211,7 +230,8 @@ type Box struct {
 }
 
 type Event struct {
-	Seq    uint64            `json:"seq"`
+	Seq    uint64            `json:"seq" doc:"number of the event, for good"`
+	At     string            `json:"at" doc:"RFC 3339; when it became durable"`
 	Kind   string            `json:"kind"`
 	Fields map[string]string `json:"fields,omitempty"`
 }

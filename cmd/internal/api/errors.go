@@ -17,6 +17,7 @@ const (
 	Conflict     Code = "conflict" // an idempotency key was used for another request, or its request is still running
 	Unknown      Code = "unknown_outcome"
 	TooLarge     Code = "too_large"
+	Gone         Code = "gone"        // it was kept only for a time
 	Refused      Code = "refused"     // the node will not, as things stand; nothing has changed
 	Unavailable  Code = "unavailable" // the node is catching up, draining or stopped: try later
 	Internal     Code = "internal"
@@ -25,7 +26,7 @@ const (
 var statusOf = map[Code]int{
 	Invalid: http.StatusUnprocessableEntity, Unauthorized: http.StatusUnauthorized, Forbidden: http.StatusForbidden,
 	NotFound: http.StatusNotFound, Conflict: http.StatusConflict, Unknown: http.StatusConflict, TooLarge: http.StatusRequestEntityTooLarge,
-	Refused: http.StatusUnprocessableEntity, Unavailable: http.StatusServiceUnavailable,
+	Gone: http.StatusGone, Refused: http.StatusUnprocessableEntity, Unavailable: http.StatusServiceUnavailable,
 	Internal: http.StatusInternalServerError,
 }
 
@@ -35,6 +36,7 @@ type Error struct {
 	Message string `json:"message"`
 	Field   string `json:"field,omitempty" doc:"the input that is wrong"`
 	Bound   string `json:"bound,omitempty" doc:"what it must keep to"`
+	Oldest  Number `json:"oldest,omitempty" doc:"with gone: the number of the oldest event that is kept"`
 }
 
 func (e *Error) Error() string { return e.Message }

@@ -24,11 +24,17 @@ type metrics struct {
 	seconds  *prometheus.HistogramVec
 
 	forwards, holds, unblocks, onions, wakes *prometheus.CounterVec
-	fees, onchain, violations                prometheus.Counter
+	fees, earned, onchain, violations, paid  prometheus.Counter
+	outcomes                                 *prometheus.CounterVec
+	duration                                 *prometheus.HistogramVec
+
+	// Of the goroutine that follows the events: what was seen of incoming HTLCs that are not settled.
+	held map[string]time.Time // since when
+	sent map[string]float64   // the fee
 }
 
 func newMetrics(node Control) *metrics {
-	m := &metrics{node: node}
+	m := &metrics{node: node, held: map[string]time.Time{}, sent: map[string]float64{}}
 	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
@@ -44,11 +50,16 @@ func newMetrics(node Control) *metrics {
 	m.onions = counters("rod_onion_messages_total", "Onion messages.", "result")
 	m.wakes = counters("rod_notifications_total", "Notifications to clients that are away.", "result")
 	m.fees = counter("rod_fees_offered_msat_total", "Fees of HTLCs that were sent on, whether they were fulfilled or not.")
+	m.earned = counter("rod_fees_earned_msat_total", "Fees of HTLCs that were sent on and fulfilled.")
+	m.paid = counter("rod_wallet_fees_sat_total", "Fees of withdrawals; of one that was replaced, those of the last.")
+	m.outcomes = counters("rod_hold_outcomes_total", "How HTLCs that were held ended.", "outcome", "dialect")
+	m.duration = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "rod_hold_duration_seconds", Help: "Time from holding an HTLC to its end.",
+		Buckets: prometheus.ExponentialBuckets(1, 4, 11)}, []string{"outcome"})
 	m.onchain = counter("rod_channels_on_chain_total", "Channels that went on chain.")
 	m.violations = counter("rod_peer_violations_total", "Rules that peers broke.")
 
 	all := prometheus.NewRegistry()
-	all.MustRegister(m, m.requests, m.seconds, m.forwards, m.holds, m.unblocks, m.onions, m.wakes, m.fees, m.onchain, m.violations,
+	all.MustRegister(m, m.requests, m.seconds, m.forwards, m.holds, m.unblocks, m.onions, m.wakes, m.fees, m.earned, m.paid, m.outcomes, m.duration, m.onchain, m.violations,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.Handler = promhttp.HandlerFor(all, promhttp.HandlerOpts{})
 
@@ -87,13 +98,24 @@ func (m *metrics) count(ev Event) {
 		m.forwards.WithLabelValues("sent").Inc()
 		if fee, err := strconv.ParseUint(ev.Fields["fee_msat"], 10, 64); err == nil {
 			m.fees.Add(float64(fee))
+			m.sent[ev.Fields["in_channel"]+":"+ev.Fields["in_id"]] = float64(fee)
 		}
 	case "htlc.fulfilled":
 		m.forwards.WithLabelValues("fulfilled").Inc()
+		m.earned.Add(m.sent[htlcOf(ev)])
+		delete(m.sent, htlcOf(ev))
 	case "htlc.failed":
 		m.forwards.WithLabelValues("failed").Inc()
+		delete(m.sent, htlcOf(ev))
+	case "htlc.settled":
+		m.settled(ev)
+	case "wallet.sent", "wallet.bumped":
+		m.fee(ev)
 	case "hold.armed", "hold.holding", "hold.released", "hold.ended", "hold.refused":
 		m.holds.WithLabelValues(ev.Kind[len("hold."):]).Inc()
+		if at, err := time.Parse(eventTime, ev.At); err == nil && ev.Kind == "hold.holding" {
+			m.held[htlcOf(ev)] = at
+		}
 	case "hold.unblock":
 		m.unblocks.WithLabelValues("seen").Inc()
 	case "message.forwarded", "message.kept", "message.delivered", "message.dropped", "message.received":
@@ -104,6 +126,32 @@ func (m *metrics) count(ev Event) {
 		m.onchain.Inc()
 	case "channel.violated":
 		m.violations.Inc()
+	}
+}
+
+func htlcOf(ev Event) string { return ev.Fields["channel"] + ":" + ev.Fields["id"] }
+
+// settled is the end of an incoming HTLC, which may have been held. What was held before the start is not known.
+func (m *metrics) settled(ev Event) {
+	since, held := m.held[htlcOf(ev)]
+	if !held {
+		return
+	}
+	delete(m.held, htlcOf(ev))
+	outcome := "failed_back"
+	if ev.Fields["outcome"] == "fulfill" {
+		outcome = "settled"
+	}
+	m.outcomes.WithLabelValues(outcome, "rod").Inc()
+	if at, err := time.Parse(eventTime, ev.At); err == nil {
+		m.duration.WithLabelValues(outcome).Observe(at.Sub(since).Seconds())
+	}
+}
+
+// fee is what a withdrawal pays, or its replacement more than it.
+func (m *metrics) fee(ev Event) {
+	if fee, err := strconv.ParseUint(ev.Fields["more_sat"], 10, 64); err == nil {
+		m.paid.Add(float64(fee))
 	}
 }
 
@@ -126,6 +174,11 @@ var (
 	gaugeParts    = gauge("rod_held_parts", "HTLCs that are held.", "dialect")
 	gaugeHeldMsat = gauge("rod_held_msat", "Value that is held.", "dialect")
 	gaugeMargin   = gauge("rod_hold_min_margin_blocks", "Blocks to the soonest deadline.", "kind")
+	gaugeOwed     = gauge("rod_settlements_owed", "Incoming HTLCs whose preimage is known and that are not settled.")
+	gaugeOwedMsat = gauge("rod_settlements_owed_msat", "Their value.")
+	gaugeEvents   = gauge("rod_events_kept", "Events in the log.")
+	gaugeClients  = gauge("rod_clients", "Nodes that have a channel with this LSP or can be woken by it.", "state")
+	gaugeHooks    = gauge("rod_webhooks", "Ways to wake clients.")
 	gaugeMail     = gauge("rod_mailbox_messages", "Onion messages that wait for clients.")
 	gaugeMailSize = gauge("rod_mailbox_bytes", "Their size.")
 	gaugeMailAge  = gauge("rod_mailbox_oldest_seconds", "Age of the oldest of them.")
@@ -134,7 +187,7 @@ var (
 // Describe tells of every gauge.
 func (m *metrics) Describe(c chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{gaugeBuild, gaugeHeight, gaugeReady, gaugePeers, gaugeWallet, gaugeChannels, gaugeUsable, gaugeBalance,
-		gaugeHTLCs, gaugeHeld, gaugeParts, gaugeHeldMsat, gaugeMargin, gaugeMail, gaugeMailSize, gaugeMailAge} {
+		gaugeHTLCs, gaugeHeld, gaugeParts, gaugeHeldMsat, gaugeMargin, gaugeOwed, gaugeOwedMsat, gaugeEvents, gaugeClients, gaugeHooks, gaugeMail, gaugeMailSize, gaugeMailAge} {
 		c <- d
 	}
 }
@@ -152,6 +205,8 @@ func (m *metrics) Collect(c chan<- prometheus.Metric) {
 	m.collectMoney(set)
 	m.collectHeld(set, info.Height)
 	m.collectMail(set)
+	m.collectClients(set)
+	set(gaugeEvents, float64(m.node.LastEvent()+1-m.node.OldestEvent()))
 }
 
 type setter func(d *prometheus.Desc, v float64, labels ...string)
@@ -203,6 +258,7 @@ func (m *metrics) collectHeld(set setter, height uint32) {
 			soonest("in_flight", h.Expiry)
 		}
 	}
+	m.collectOwed(set, soonest)
 	for state, n := range htlcs {
 		set(gaugeHTLCs, float64(n), state)
 	}
@@ -211,6 +267,38 @@ func (m *metrics) collectHeld(set setter, height uint32) {
 	for kind, left := range margins {
 		set(gaugeMargin, float64(left), kind)
 	}
+}
+
+// collectOwed is the exposure of an LSP: it has paid, and its payer has to be given the preimage in time.
+func (m *metrics) collectOwed(set setter, soonest func(kind string, at uint32)) {
+	debts, err := m.node.Owed()
+	if err != nil {
+		return
+	}
+	n, msat := 0, uint64(0)
+	for _, d := range debts {
+		if d.Kind == "preimage" {
+			n, msat = n+1, msat+d.Amount
+			soonest("claim", d.Claim)
+		}
+	}
+	set(gaugeOwed, float64(n))
+	set(gaugeOwedMsat, float64(msat))
+}
+
+func (m *metrics) collectClients(set setter) {
+	states := map[string]int{"connected": 0, "away": 0}
+	for _, c := range m.node.Clients() {
+		if c.Connected {
+			states["connected"]++
+		} else {
+			states["away"]++
+		}
+	}
+	for state, n := range states {
+		set(gaugeClients, float64(n), state)
+	}
+	set(gaugeHooks, float64(len(m.node.Webhooks())))
 }
 
 func (m *metrics) collectMail(set setter) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"lightningrod/chain"
@@ -14,10 +15,8 @@ import (
 	"lightningrod/node"
 	"lightningrod/node/forward"
 
-	"github.com/btcsuite/btcd/btcutil"
 	"github.com/btcsuite/btcd/chaincfg"
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
-	"github.com/btcsuite/btcd/txscript"
 	"github.com/lightningnetwork/lnd/lnwire"
 )
 
@@ -196,7 +195,22 @@ func describeChannel(c node.ChannelInfo) Channel {
 	if can, may, usable := s.Usable(); usable {
 		out.Usable, out.CanSend, out.CanRecv = true, uint64(can.Max), uint64(may.Max)
 	}
+	out.Pending = pending(s)
 	return out
+}
+
+// pending is what a channel on chain waits for.
+//
+// FIXME: one entry an output, with amount and height. onchain.State says it as text only.
+func pending(s *channel.State) []Pending {
+	all := []Pending{}
+	if s.OnChain() == nil {
+		return all
+	}
+	for line := range strings.Lines(s.OnChain().String()) {
+		all = append(all, Pending{What: strings.TrimSpace(line)})
+	}
+	return all
 }
 
 func (d *Daemon) CreateInvoice(in CreateInvoice) (Invoice, error) {
@@ -329,10 +343,19 @@ type reader struct{ *node.Reader }
 
 func (r reader) Next(ctx context.Context) (Event, error) {
 	ev, err := r.Reader.Next(ctx)
-	return Event{Seq: ev.Seq, Kind: string(ev.Kind), Fields: ev.Fields}, err
+	var none *node.NoEventError
+	if errors.As(err, &none) {
+		return Event{}, gone("from", none.From, none.Oldest)
+	}
+	return Event{Seq: ev.Seq, At: ev.At.Format(eventTime), Kind: string(ev.Kind), Fields: ev.Fields}, err
 }
 
+// eventTime is RFC 3339 with milliseconds.
+const eventTime = "2006-01-02T15:04:05.000Z07:00"
+
 func (d *Daemon) Events(from uint64) Reader { return reader{d.Node.Events(from)} }
+
+func (d *Daemon) OldestEvent() uint64 { return d.Node.OldestEvent() }
 
 func (d *Daemon) LastEvent() uint64 { return d.Node.LastEvent() }
 
@@ -349,16 +372,11 @@ func (d *Daemon) Mine(_ context.Context, in Mine) (Mined, error) {
 		}
 		script = s
 	} else {
-		addr, err := btcutil.DecodeAddress(in.Address, d.Params)
-		if err == nil && !addr.IsForNet(d.Params) {
-			err = errors.New("it is of another network")
-		}
-		if err == nil {
-			script, err = txscript.PayToAddrScript(addr)
-		}
+		s, err := d.scriptOf(in.Address)
 		if err != nil {
-			return Mined{}, invalid("address", "an address of "+d.Params.Name, "%v", err)
+			return Mined{}, err
 		}
+		script = s
 	}
 	_, err := d.Miner.Mine(in.Blocks, script)
 	return Mined{d.Node.Tip()}, err

@@ -56,9 +56,6 @@ func (rt *route) describe(schemas document) document {
 		params = append(params, document{"name": "Idempotency-Key", "in": "header", "required": false,
 			"schema": document{"type": "string", "maxLength": keyLimit}, "description": "the same key does the same thing once"})
 	}
-	if params != nil {
-		op["parameters"] = params
-	}
 	if len(body) > 0 {
 		in := document{"type": "object", "properties": body, "additionalProperties": false}
 		if required != nil {
@@ -67,13 +64,21 @@ func (rt *route) describe(schemas document) document {
 		op["requestBody"] = document{"required": required != nil, "content": document{"application/json": document{"schema": in}}}
 	}
 	content := document{"application/json": document{"schema": schema(rt.out, schemas)}}
-	if rt.path == routesBase+"/events" {
-		content["text/event-stream"] = document{"schema": document{"type": "string"}}
-	}
-	op["responses"] = document{
+	failure := document{"application/json": document{"schema": document{"$ref": "#/components/schemas/Failure"}}}
+	responses := document{
 		"200":     document{"description": "done", "content": content},
-		"default": document{"description": "not done", "content": document{"application/json": document{"schema": document{"$ref": "#/components/schemas/Failure"}}}},
+		"default": document{"description": "not done", "content": failure},
 	}
+	if rt.path == routesBase+"/events" {
+		content["text/event-stream"] = document{"schema": document{"type": "string", "description": "of each event its number as id, its kind as event, and itself as data"}}
+		responses["410"] = document{"description": "the event is not kept any more; oldest is the first that is", "content": failure}
+		params = append(params, document{"name": "Last-Event-ID", "in": "header", "required": false, "schema": schema(reflect.TypeFor[Number](), schemas),
+			"description": "of a stream: the number of the last event that was seen. It counts more than after and from"})
+	}
+	if params != nil {
+		op["parameters"] = params
+	}
+	op["responses"] = responses
 	if !slices.Contains(rt.scopes, everybody) {
 		scopes := []string{string(Admin)}
 		for _, s := range rt.scopes {

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"reflect"
+	"slices"
 )
 
 // Scope is what a token may do. Admin may do everything.
@@ -53,6 +54,20 @@ func table() []route {
 		to("GET", "/node", "Who the node is and how it stands.", func(s *Server, _ context.Context, _ Empty) (Info, error) { return s.info(), nil }, Read, InvoiceRW),
 		to("GET", "/wallet/balance", "What the node has, on chain and in channels.",
 			func(s *Server, _ context.Context, _ Empty) (Balance, error) { return s.node.Balance(), nil }, Read),
+		to("GET", "/wallet/coins", "Unspent outputs, the oldest first.",
+			func(s *Server, _ context.Context, p Page) (List[Coin], error) {
+				return page(s.node.Coins(), p, func(x Coin) string { return x.Outpoint })
+			}, Read),
+		to("GET", "/wallet/transactions", "Transactions that are pending, or were it less than 144 blocks ago, the newest first.",
+			func(s *Server, _ context.Context, p Page) (List[Transaction], error) {
+				return page(s.node.Transactions(), p, func(x Transaction) string { return x.Txid })
+			}, Read),
+		to("POST", "/wallet/withdrawals", "Pay somebody on chain. The answer comes when the transaction is published.",
+			func(s *Server, ctx context.Context, in Withdraw) (Withdrawal, error) {
+				return s.node.Withdraw(ctx, in)
+			}),
+		to("POST", "/wallet/withdrawals/{txid}/bump", "Replace a withdrawal that is not confirmed by one with a higher fee (BIP 125).",
+			func(s *Server, ctx context.Context, in BumpFee) (Withdrawal, error) { return s.node.BumpFee(ctx, in) }),
 		to("POST", "/wallet/addresses", "A fresh address of the wallet.",
 			func(s *Server, _ context.Context, _ Empty) (Address, error) { return s.node.NewAddress() }),
 
@@ -97,10 +112,9 @@ func table() []route {
 			func(s *Server, _ context.Context, in SendAsync) (Payment, error) { return s.node.SendAsync(in) }),
 		to("GET", "/payments/{id}", "One payment.", onePayment, Read),
 
-		to("GET", "/held", "Incoming HTLCs that are not settled.",
-			func(s *Server, _ context.Context, p Page) (List[HTLC], error) {
-				return page(s.node.HTLCs(), p, func(x HTLC) string { return x.Channel.String() + ":" + Number(x.ID).String() })
-			}, Read),
+		to("GET", "/held", "Incoming HTLCs that are not settled.", listHeld, Read),
+		to("GET", "/owed", "What is decided and its receiver does not have yet, the most urgent first: outcomes of HTLCs, messages, notifications.",
+			listOwed, Read),
 		to("GET", "/requests", "What payers have asked this LSP to hold.",
 			func(s *Server, _ context.Context, p Page) (List[Request], error) {
 				return page(s.node.Requests(), p, func(x Request) string { return x.Peer + ":" + x.PidHash })
@@ -109,7 +123,21 @@ func table() []route {
 			func(s *Server, _ context.Context, p Page) (List[Box], error) {
 				return page(s.node.Mailbox(), p, func(x Box) string { return x.Client })
 			}, Read),
-		to("GET", "/events", "What has happened, by number. With \"Accept: text/event-stream\" they keep coming as server-sent events, from Last-Event-ID on.", listEvents, Read),
+		to("GET", "/clients", "Nodes that have a channel with this LSP, or can be woken by it.",
+			func(s *Server, _ context.Context, p Page) (List[ClientInfo], error) {
+				return page(s.node.Clients(), p, func(x ClientInfo) string { return x.ID })
+			}, Read),
+		to("GET", "/clients/{id}", "One client.", oneClient, Read),
+		to("GET", "/webhooks", "What clients have registered to be woken by.",
+			func(s *Server, _ context.Context, p Page) (List[Webhook], error) {
+				return page(s.node.Webhooks(), p, func(x Webhook) string { return x.ID })
+			}, Read),
+		to("DELETE", "/webhooks/{id}", "Forget a webhook. Its client is not told.",
+			func(s *Server, _ context.Context, in WebhookID) (Empty, error) {
+				return Empty{}, s.node.RemoveWebhook(in)
+			}),
+
+		to("GET", "/events", eventsDoc, listEvents, Read),
 
 		to("GET", "/tokens", "The names and scopes of the bearer tokens.", listTokens),
 		hush(to("POST", "/tokens", "Make a bearer token. It is shown in this answer and never again.", createToken)),
@@ -122,6 +150,9 @@ func table() []route {
 			func(s *Server, ctx context.Context, in Mine) (Mined, error) { return s.node.Mine(ctx, in) }),
 	}
 }
+
+const eventsDoc = "The durable log of what has happened, by number. With \"Accept: text/event-stream\" events keep coming as server-sent events " +
+	"whose id is their number, and a client that connects again with Last-Event-ID misses none. 410: that event is not kept any more; the error names the oldest one."
 
 func hush(r route) route { r.secret = true; return r }
 
@@ -148,6 +179,21 @@ func page[T any](all []T, p Page, key func(T) string) (List[T], error) {
 	}
 	l.Items = append(l.Items, items...)
 	return l, nil
+}
+
+// HeldPage is Page with a state.
+type HeldPage struct {
+	After string `query:"after" max:"128" doc:"the next of the page before"`
+	Limit int    `query:"limit" min:"0" max:"1000" doc:"0: 100"`
+	State string `query:"state" max:"20" doc:"only those in this state: held, waiting, part, on way, void, failed or fulfilled"`
+}
+
+func listHeld(s *Server, _ context.Context, in HeldPage) (List[HTLC], error) {
+	all := s.node.HTLCs()
+	if in.State != "" {
+		all = slices.DeleteFunc(all, func(x HTLC) bool { return x.State != in.State })
+	}
+	return page(all, Page{After: in.After, Limit: in.Limit}, func(x HTLC) string { return x.Channel.String() + ":" + Number(x.ID).String() })
 }
 
 func health(s *Server, _ context.Context, _ Empty) (Empty, error) { return Empty{}, nil }
@@ -198,34 +244,4 @@ func onePayment(s *Server, _ context.Context, in PaymentID) (Payment, error) {
 		return p, nil
 	}
 	return Payment{}, &Error{Code: NotFound, Field: "id", Message: "no payment " + in.ID.String()}
-}
-
-// EventPage is Page for events, whose cursor is a number.
-type EventPage struct {
-	After Number `query:"after" doc:"the number of the last event that was seen"`
-	Limit int    `query:"limit" min:"0" max:"1000" doc:"0: 100"`
-}
-
-func listEvents(s *Server, _ context.Context, in EventPage) (List[Event], error) {
-	limit := in.Limit
-	if limit == 0 {
-		limit = 100
-	}
-	if last := s.node.LastEvent(); uint64(in.After) > last {
-		return List[Event]{}, invalid("after", "at most "+Number(last).String(), "%v is of before the node's last start: begin again", in.After)
-	}
-	r := s.node.Events(uint64(in.After) + 1)
-	defer r.Close()
-	now, cancel := context.WithCancel(context.Background())
-	cancel() // Next gives what is there and waits for nothing
-	l := List[Event]{Items: []Event{}}
-	for len(l.Items) < limit {
-		ev, err := r.Next(now)
-		if err != nil {
-			return l, nil
-		}
-		l.Items = append(l.Items, ev)
-	}
-	l.Next = Number(l.Items[limit-1].Seq).String()
-	return l, nil
 }

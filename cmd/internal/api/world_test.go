@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,9 +21,11 @@ type served struct {
 	t      testing.TB
 	ctx    context.Context
 	node   *node.Node
+	chain  *embedded.Chain
 	server *Server
 	socket string
 	dir    string
+	stop   func() // ends the server and the node; the files stay
 }
 
 const patience30 = 30 * time.Second
@@ -40,13 +43,22 @@ func newChain(t testing.TB) *embedded.Chain {
 // serve starts a node on the chain. Its seed follows from its name.
 func serve(t testing.TB, c *embedded.Chain, name string) *served {
 	t.Helper()
+	return serveIn(t, c, name, t.TempDir(), nil)
+}
+
+// serveIn is serve with the files of dir, and whatever change makes of the configuration.
+func serveIn(t testing.TB, c *embedded.Chain, name, dir string, change func(*node.Config)) *served {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience30)
 	t.Cleanup(cancel)
 	seed := sha256.Sum256([]byte(name))
-	dir := t.TempDir()
-	n, err := node.New(node.Config{
+	cfg := node.Config{
 		Dir: dir, Seed: seed[:], Params: c.Params(), Backend: c, Alias: name, LSP: true, LocalHooks: true, Listen: []string{"127.0.0.1:0"},
-	})
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	n, err := node.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,24 +66,27 @@ func serve(t testing.TB, c *embedded.Chain, name string) *served {
 	if err := n.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	d := &Daemon{Node: n, Params: c.Params(), Alias: name, LSP: true, Backend: "embedded", Version: "test", Miner: c}
+	d := &Daemon{Node: n, Params: c.Params(), Alias: name, LSP: cfg.LSP, Backend: "embedded", Version: "test", Miner: c}
 	srv, err := New(d, dir, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	socket := filepath.Join(dir, "api.sock")
+	socket := filepath.Join(t.TempDir(), "api.sock")
 	l, err := net.Listen("unix", socket)
 	if err != nil {
 		t.Fatal(err)
 	}
 	hs := &http.Server{Handler: srv.Handler(true)}
 	go hs.Serve(l)
-	t.Cleanup(func() {
+	s := &served{Client: NewClient(socket), t: t, ctx: ctx, node: n, chain: c, server: srv, socket: socket, dir: dir}
+	s.stop = sync.OnceFunc(func() {
 		srv.Drain()
 		hs.Close()
 		srv.Close()
+		n.Stop()
 	})
-	return &served{Client: NewClient(socket), t: t, ctx: ctx, node: n, server: srv, socket: socket, dir: dir}
+	t.Cleanup(s.stop)
+	return s
 }
 
 // must asks and fails the test on any error.
