@@ -35,7 +35,7 @@ type config struct {
 	LineageFile string `placeholder:"PATH" help:"File by which an old copy of the database is told; best where no copy of the data folder takes it along. Default: node.lineage in the network's folder."`
 
 	Listen struct {
-		P2P      []string `name:"p2p" default:"127.0.0.1:9735" placeholder:"HOST:PORT" help:"Where other nodes connect; empty: nowhere."`
+		P2P      []string `name:"p2p" env:"ROD_LISTEN_P2P" default:"127.0.0.1:9735" placeholder:"HOST:PORT" help:"Where other nodes connect; empty: nowhere."`
 		Announce []string `placeholder:"HOST:PORT" help:"Addresses told to others. Default: those of p2p."`
 		API      string   `name:"api" placeholder:"PATH" help:"Unix socket of the API. Default: api.sock in the network's folder."`
 		TLS      string   `name:"tls" placeholder:"HOST:PORT" help:"The API over TLS, for bearer tokens. Default: off."`

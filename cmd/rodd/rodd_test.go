@@ -134,6 +134,7 @@ func TestConfig(t *testing.T) {
 		{name: "no listener", args: []string{"--listen.p2p="}, see: "p2p = []"},
 		{name: "environment before file", file: "alias = \"file\"\n", env: map[string]string{"ROD_ALIAS": "env"}, see: `alias = "env"`},
 		{name: "flag before environment", env: map[string]string{"ROD_ALIAS": "env"}, args: []string{"--alias", "flag"}, see: `alias = "flag"`},
+		{name: "a list in the environment", env: map[string]string{"ROD_LISTEN_P2P": "127.0.0.1:1,[::1]:2"}, see: `p2p = ["127.0.0.1:1", "[::1]:2"]`},
 		{name: "nested environment", env: map[string]string{"ROD_LISTEN_METRICS": "127.0.0.1:9"}, see: `metrics = "127.0.0.1:9"`},
 		{name: "passwords stay", env: map[string]string{"ROD_SEED_PASSWORD": "hunter2"}, see: "[seed]\npassword_file = \"\"\nno_encrypt = false"},
 		{name: "signet", args: []string{"--network", "signet", "--chain.backend", "bitcoind"}, see: `addr = "127.0.0.1:38332"`},
