@@ -234,7 +234,10 @@ func (n *Node) write(group []*turn) error {
 	if len(writes) == 0 {
 		return nil
 	}
-	return n.disk.Commit(writes)
+	begin := time.Now()
+	err = n.disk.Commit(writes)
+	n.commits.add(time.Since(begin))
+	return err
 }
 
 // release lets out what the group has earned, in order. It never blocks: messages go to bounded buffers, chain requests

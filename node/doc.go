@@ -21,6 +21,10 @@
 // behind it in the queue, and the disk always holds a prefix of what the node
 // thought. Nothing of a lost tail was ever seen outside.
 //
+// Events are numbered by the committer and written with the group that caused them, so they are a log: whoever reads them goes on at any
+// number that is kept (Node.Events). Those that come without rows wait up to 50 ms for a group that has some, as messages which
+// need no disk must not cost a sync.
+//
 // Locks, always taken in this order: the brain's (forwarder, rod table, payer
 // and payee, wallet's use of them), an inbox's, the commit queue's. The
 // registry, the graph and the wallet have one each, leaves: nothing is taken

@@ -49,6 +49,7 @@ type Node struct {
 	gossip    *gossip
 	events    *stream
 	eventLog  *eventLog // of the committer
+	commits   stopwatch
 	flood     *flood
 	clients   clients
 	sightings sightings

@@ -72,7 +72,7 @@ func TestChannelAndPayment(t *testing.T) {
 		t.Fatalf("%+v", payments)
 	}
 	metrics := a.text("/metrics")
-	for _, want := range []string{`rod_channel_balance_msat{side="remote"} 21000`, "rod_channels_usable 1", `rod_build_info{network="regtest"`, "rod_ready 1"} {
+	for _, want := range []string{`rod_channel_balance_msat{side="remote"} 21000`, "rod_channels_usable 1", `rod_store_transaction_seconds_bucket{le="+Inf"} `, "rod_settlements_owed 0", `rod_build_info{network="regtest"`, "rod_ready 1"} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("/metrics lacks %s", want)
 		}

@@ -1,6 +1,10 @@
 package api
 
-import "context"
+import (
+	"context"
+
+	"lightningrod/node"
+)
 
 // Control is the node as the API needs it. Methods return refusals as *Error where they know the field, and plain errors otherwise.
 type Control interface {
@@ -37,6 +41,8 @@ type Control interface {
 	Clients() []ClientInfo
 	Webhooks() []Webhook
 	RemoveWebhook(WebhookID) error
+
+	Commits() node.Timing
 
 	Events(from uint64) Reader
 	OldestEvent() uint64

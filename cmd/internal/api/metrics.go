@@ -176,6 +176,7 @@ var (
 	gaugeMargin   = gauge("rod_hold_min_margin_blocks", "Blocks to the soonest deadline.", "kind")
 	gaugeOwed     = gauge("rod_settlements_owed", "Incoming HTLCs whose preimage is known and that are not settled.")
 	gaugeOwedMsat = gauge("rod_settlements_owed_msat", "Their value.")
+	histCommits   = gauge("rod_store_transaction_seconds", "Transactions of the store, with their syncs.")
 	gaugeEvents   = gauge("rod_events_kept", "Events in the log.")
 	gaugeClients  = gauge("rod_clients", "Nodes that have a channel with this LSP or can be woken by it.", "state")
 	gaugeHooks    = gauge("rod_webhooks", "Ways to wake clients.")
@@ -187,7 +188,7 @@ var (
 // Describe tells of every gauge.
 func (m *metrics) Describe(c chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{gaugeBuild, gaugeHeight, gaugeReady, gaugePeers, gaugeWallet, gaugeChannels, gaugeUsable, gaugeBalance,
-		gaugeHTLCs, gaugeHeld, gaugeParts, gaugeHeldMsat, gaugeMargin, gaugeOwed, gaugeOwedMsat, gaugeEvents, gaugeClients, gaugeHooks, gaugeMail, gaugeMailSize, gaugeMailAge} {
+		gaugeHTLCs, gaugeHeld, gaugeParts, gaugeHeldMsat, gaugeMargin, gaugeOwed, gaugeOwedMsat, histCommits, gaugeEvents, gaugeClients, gaugeHooks, gaugeMail, gaugeMailSize, gaugeMailAge} {
 		c <- d
 	}
 }
@@ -206,6 +207,8 @@ func (m *metrics) Collect(c chan<- prometheus.Metric) {
 	m.collectHeld(set, info.Height)
 	m.collectMail(set)
 	m.collectClients(set)
+	t := m.node.Commits()
+	c <- prometheus.MustNewConstHistogram(histCommits, t.Count, t.Sum, t.Buckets)
 	set(gaugeEvents, float64(m.node.LastEvent()+1-m.node.OldestEvent()))
 }
 

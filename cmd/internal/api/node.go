@@ -355,6 +355,8 @@ const eventTime = "2006-01-02T15:04:05.000Z07:00"
 
 func (d *Daemon) Events(from uint64) Reader { return reader{d.Node.Events(from)} }
 
+func (d *Daemon) Commits() node.Timing { return d.Node.Commits() }
+
 func (d *Daemon) OldestEvent() uint64 { return d.Node.OldestEvent() }
 
 func (d *Daemon) LastEvent() uint64 { return d.Node.LastEvent() }
