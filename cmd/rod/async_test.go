@@ -85,6 +85,10 @@ func TestAsyncPayment(t *testing.T) {
 	if _, errs := o.rod(l.socket, exitRefused, "dump", filepath.Join(l.dir, "node.db")); !strings.Contains(errs, "stop it first, or dump a backup") {
 		t.Fatal(errs)
 	}
+	backup, _ := o.rod(l.socket, 0, "node", "backup")
+	if said := o.dumped(backup["path"].(string), pid[:]); !strings.Contains(said, "rod_member: 2") || !strings.Contains(said, "mailbox: ") || !strings.Contains(said, "state             armed") {
+		t.Errorf("the LSP's backup:\n%s", said)
+	}
 	a.stop()
 	said := o.dump(a, pid[:])
 	for _, want := range []string{"rod_payer: ", "(secret)", "channel: 1", "htlc: ", "offered"} {
@@ -125,8 +129,13 @@ func TestAsyncPayment(t *testing.T) {
 // has a row a line.
 func (o *operator) dump(s *served, secrets ...[]byte) string {
 	o.Helper()
+	return o.dumped(filepath.Join(s.dir, "node.db"), secrets...)
+}
+
+// dumped is dump for a file.
+func (o *operator) dumped(db string, secrets ...[]byte) string {
+	o.Helper()
 	var text, lines, errs bytes.Buffer
-	db := filepath.Join(s.dir, "node.db")
 	if status := run(o.ctx, []string{"dump", db, "--table"}, &text, &errs); status != 0 || strings.Contains(text.String(), "unreadable") {
 		o.Fatalf("status %d: %s\n%s", status, &errs, &text)
 	}
@@ -140,7 +149,7 @@ func (o *operator) dump(s *served, secrets ...[]byte) string {
 	}
 	for _, secret := range secrets {
 		if strings.Contains(text.String()+lines.String(), hex.EncodeToString(secret)) {
-			o.Errorf("a secret is in the dump of %s", s.dir)
+			o.Errorf("a secret is in the dump of %s", db)
 		}
 	}
 	return text.String()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -19,11 +20,16 @@ type commandLine struct {
 	Node struct {
 		Info   question `cmd:"" get:"/node" help:"Who the node is and how it stands."`
 		Health question `cmd:"" get:"/readyz" help:"Whether it serves: the exit status says it."`
+		Backup question `cmd:"" post:"/backups" help:"Write a backup of the database, on the node's machine. It can be dumped while the node runs."`
 		API    question `cmd:"" name:"api" get:"/openapi.json" help:"The OpenAPI document of its API."`
 	} `cmd:"" help:"The node."`
 	Wallet struct {
-		Address question `cmd:"" post:"/wallet/addresses" help:"A fresh address."`
-		Balance question `cmd:"" get:"/wallet/balance" help:"What the node has, on chain and in channels."`
+		Address      question  `cmd:"" post:"/wallet/addresses" help:"A fresh address."`
+		Balance      question  `cmd:"" get:"/wallet/balance" help:"What the node has, on chain and in channels."`
+		Coins        question  `cmd:"" get:"/wallet/coins" columns:"outpoint amount_sat state block_height" help:"Unspent outputs."`
+		Transactions question  `cmd:"" get:"/wallet/transactions" columns:"txid state block_height net_sat fee_sat replaceable" help:"Transactions that are pending, or were it not long ago."`
+		Send         sendCoins `cmd:"" help:"Pay somebody on chain."`
+		Bump         bumpFee   `cmd:"" help:"Replace a transaction of wallet send, while it is not confirmed, by one with a higher fee."`
 	} `cmd:"" help:"Coins on the chain."`
 	Peer struct {
 		Connect    connect    `cmd:"" help:"Connect to a node, and stay connected."`
@@ -47,9 +53,20 @@ type commandLine struct {
 		Show questionOf  `cmd:"" get:"/payments/{}" which:"id" which-help:"The payment's number." help:"All about one payment."`
 	} `cmd:"" help:"What we pay."`
 	Held struct {
-		List     question `cmd:"" get:"/held" columns:"channel htlc_id state amount_msat cltv_expiry given_up_at_height payment_hash" help:"Incoming HTLCs that are not settled."`
+		List     listHeld `cmd:"" get:"/held" columns:"channel htlc_id state amount_msat cltv_expiry given_up_at_height payment_hash" help:"Incoming HTLCs that are not settled."`
 		Requests question `cmd:"" get:"/requests" columns:"peer:16 pid_hash:16 state total_msat parts deadline_height" help:"What payers asked us to hold."`
 	} `cmd:"" help:"What an LSP holds for others."`
+	Owed struct {
+		List question `cmd:"" get:"/owed" columns:"kind peer:16 connected amount_msat claim_height blocks_left count since" help:"What is decided and its receiver does not have yet, the most urgent first."`
+	} `cmd:"" help:"What an LSP owes: preimages, failures, messages, notifications."`
+	Client struct {
+		List question   `cmd:"" get:"/clients" columns:"id:16 connected last_seen channels webhooks held_msat owed_msat messages" help:"Nodes that have a channel with this LSP, or can be woken by it."`
+		Show questionOf `cmd:"" get:"/clients/{}" which:"id" which-help:"The client's node id." help:"All about one client."`
+	} `cmd:"" help:"For whom an LSP holds, keeps and wakes."`
+	Webhook struct {
+		List   question   `cmd:"" get:"/webhooks" columns:"id client:16 app_name platform host" help:"What clients have registered to be woken by."`
+		Remove questionOf `cmd:"" delete:"/webhooks/{}" which:"id" which-help:"As in rod webhook list." help:"Forget a webhook. Its client is not told."`
+	} `cmd:"" help:"Ways to wake clients."`
 	Mailbox struct {
 		List question `cmd:"" get:"/mailbox" columns:"client messages bytes oldest" help:"How many onion messages wait for whom."`
 	} `cmd:"" help:"Onion messages that wait for clients."`
@@ -78,6 +95,10 @@ var aliases = []struct{ word, means string }{
 	{"newaddress", "wallet address"},
 	{"walletbalance", "wallet balance"},
 	{"channelbalance", "wallet balance"},
+	{"sendcoins", "wallet send"},
+	{"listunspent", "wallet coins"},
+	{"listchaintxns", "wallet transactions"},
+	{"bumpfee", "wallet bump"},
 	{"connect", "peer connect"},
 	{"disconnect", "peer disconnect"},
 	{"listpeers", "peer list"},
@@ -127,6 +148,51 @@ func nameArguments(k *kong.Kong) error {
 
 // groups are the headings in help.
 var groups = kong.ExplicitGroups([]kong.Group{{Key: "node", Title: "Which node, and how it is shown:"}})
+
+type sendCoins struct {
+	Address string `arg:"" help:"Who is paid."`
+	Amount  amount `arg:"" optional:"" help:"As in 50000sat; or --all."`
+	All     bool   `help:"Everything, less the fee; only without channels."`
+	FeeRate uint32 `placeholder:"SAT-PER-KW" help:"Sat per 1000 weight; by the estimates if not given."`
+	Key     string `placeholder:"KEY" help:"Idempotency key: with the same key it is paid once."`
+}
+
+// Run pays.
+func (c *sendCoins) Run(s *session) error {
+	sat, err := c.Amount.sat()
+	switch {
+	case err != nil:
+		return wrong("amount: %v", err)
+	case c.All == (c.Amount != 0):
+		return wrong("an amount or --all: one of them")
+	}
+	return s.do("POST", "/wallet/withdrawals", api.Withdraw{Address: c.Address, Amount: sat, All: c.All, FeeRate: c.FeeRate}, c.Key)
+}
+
+type bumpFee struct {
+	Txid       string `arg:"" help:"The transaction's id."`
+	FeeRate    uint32 `arg:"" placeholder:"SAT-PER-KW" help:"The new fee rate, sat per 1000 weight."`
+	FromAmount bool   `help:"Of a transaction that paid everything: the fee comes out of what is paid."`
+}
+
+// Run replaces.
+func (c *bumpFee) Run(s *session) error {
+	body := map[string]any{"feerate_sat_per_kw": c.FeeRate, "from_amount": c.FromAmount}
+	return s.do("POST", "/wallet/withdrawals/"+url.PathEscape(c.Txid)+"/bump", body, "")
+}
+
+type listHeld struct {
+	State string `placeholder:"STATE" help:"Only those in this state: held, waiting, part, on way, void, failed or fulfilled."`
+}
+
+// Run lists them.
+func (c *listHeld) Run(s *session) error {
+	query := url.Values{}
+	if c.State != "" {
+		query.Set("state", c.State)
+	}
+	return s.list(s.command.Tag.Get("get"), query, strings.Fields(s.command.Tag.Get("columns")))
+}
 
 type connect struct {
 	Node string `arg:"" placeholder:"ID@HOST:PORT" help:"The node's id and address."`

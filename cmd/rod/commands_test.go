@@ -72,7 +72,7 @@ func serve(t *testing.T, c *embedded.Chain, name, dir string, lsp bool) *served 
 		n.Stop()
 		t.Fatal(err)
 	}
-	s, err := api.New(&api.Daemon{Node: n, Params: c.Params(), Alias: name, LSP: lsp, Backend: "embedded", Miner: c}, dir, slog.New(slog.DiscardHandler))
+	s, err := api.New(&api.Daemon{Node: n, Params: c.Params(), Alias: name, LSP: lsp, Backend: "embedded", Miner: c, Backups: filepath.Join(dir, "backups")}, dir, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +179,8 @@ func TestCommands(t *testing.T) {
 		t.Fatal(l)
 	}
 	for _, args := range [][]string{{"peer", "list"}, {"payment", "list"}, {"held", "list"}, {"held", "requests"}, {"mailbox", "list"}, {"token", "list"}, {"node", "info"},
-		{"event", "list", "--limit", "3"}, {"node", "health"}, {"node", "api"}, {"channel", "show", "1"}} {
+		{"event", "list", "--limit", "3"}, {"node", "health"}, {"node", "api"}, {"channel", "show", "1"},
+		{"owed", "list"}, {"client", "list"}, {"webhook", "list"}, {"listunspent"}, {"listchaintxns"}, {"held", "list", "--state", "held"}} {
 		if l, _ := rod(a, 0, args...); l == nil {
 			t.Errorf("%v said nothing", args)
 		}
@@ -195,6 +196,12 @@ func TestCommands(t *testing.T) {
 		{exitUsage, "ID@HOST:PORT", []string{"connect", id}},
 		{exitFailed, "no channel 99", []string{"channel", "close", "99"}},
 		{exitFailed, "no channel 99", []string{"channel", "show", "99"}},
+		{exitUsage, "one of them", []string{"sendcoins", addr["address"].(string)}},
+		{exitUsage, "one of them", []string{"sendcoins", addr["address"].(string), "5sat", "--all"}},
+		{exitUsage, "address: ", []string{"sendcoins", "nobody", "5000sat"}},
+		{exitFailed, "", []string{"bumpfee", strings.Repeat("00", 32), "1000"}},
+		{exitFailed, "", []string{"client", "show", strings.Repeat("02", 33)}},
+		{exitFailed, "", []string{"webhook", "remove", "0011223344556677"}},
 		{exitUsage, "--limit 0 outside 1..1000", []string{"event", "list", "--limit", "0"}},
 		{exitUsage, "after: ", []string{"event", "list", "--after", "1000000"}},
 		{exitUsage, "one of them", []string{"event", "follow", "--new", "--after", "1"}},
@@ -208,6 +215,9 @@ func TestCommands(t *testing.T) {
 		if _, errs := rod(a, x.want, x.args...); !strings.Contains(errs, x.see) {
 			t.Errorf("%v: %q lacks %q", x.args, errs, x.see)
 		}
+	}
+	if sent, _ := rod(a, 0, "sendcoins", addr["address"].(string), "5000sat"); len(sent["txid"].(string)) != 64 {
+		t.Error(sent)
 	}
 	nobody := filepath.Join(t.TempDir(), "nobody")
 	if _, errs := rod(nobody, exitUnreachable, "getinfo"); strings.Count(errs, "\n") != 1 || !strings.Contains(errs, `start one with "rodd --listen.api `+nobody+`"`) {

@@ -33,7 +33,7 @@ func (c *dumpCommand) Run(s *session) error {
 	}
 	db, err := store.View(path)
 	if errors.Is(err, store.ErrLocked) {
-		return statusError{exitRefused, fmt.Errorf("%w; stop it first, or dump a backup", err)}
+		return statusError{exitRefused, fmt.Errorf("%w; stop it first, or dump a backup (rod node backup)", err)}
 	}
 	if err != nil {
 		return err

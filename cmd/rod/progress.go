@@ -323,7 +323,7 @@ func (s *session) event(ev api.Event) error {
 	if !s.plain() {
 		return s.line(ev)
 	}
-	line := fmt.Sprintf("%6d  %-20s", ev.Seq, ev.Kind)
+	line := fmt.Sprintf("%6d  %s  %-20s", ev.Seq, ev.At, ev.Kind)
 	for _, name := range slices.Sorted(maps.Keys(ev.Fields)) {
 		line += " " + name + "=" + ev.Fields[name]
 	}

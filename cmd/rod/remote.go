@@ -80,7 +80,7 @@ func (s *session) asked(which string) error {
 		case path == "":
 			continue
 		case len(columns) > 0:
-			return s.list(path, columns)
+			return s.list(path, url.Values{}, columns)
 		}
 		return s.do(strings.ToUpper(method), strings.Replace(path, "{}", url.PathEscape(which), 1), nil, "")
 	}
@@ -131,18 +131,19 @@ func (s *session) explain(err error) error {
 }
 
 // list asks for a list, all its pages, and shows it.
-func (s *session) list(path string, columns []string) error {
+func (s *session) list(path string, query url.Values, columns []string) error {
 	items := []any{}
-	for next := path; next != ""; {
+	for more := true; more; {
 		var page facts.Facts
-		if err := s.call("GET", next, nil, &page, ""); err != nil {
+		if err := s.call("GET", strings.TrimSuffix(path+"?"+query.Encode(), "?"), nil, &page, ""); err != nil {
 			return err
 		}
 		some, _ := page.Get("items").([]any)
 		items = append(items, some...)
-		next = ""
-		if after, ok := page.Get("next").(string); ok {
-			next = path + "?limit=1000&after=" + url.QueryEscape(after)
+		var after string
+		if after, more = page.Get("next").(string); more {
+			query.Set("after", after)
+			query.Set("limit", "1000")
 		}
 	}
 	all := facts.Facts{{Name: "items", Value: items}}
