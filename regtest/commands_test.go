@@ -36,6 +36,7 @@ func init() { // not at the declaration: a script's line refers to its command
 		"restart": {"restart NODE...", 1, 9, nil, (*world).restartNodes},
 
 		"fund":        {"fund NODE...", 1, 9, nil, (*world).fund},
+		"fee":         {"fee SAT_PER_KW", 1, 1, nil, (*world).fee},
 		"mine":        {"mine BLOCKS", 1, 1, nil, (*world).mineBlocks},
 		"connect":     {"connect NODE NODE [wire]", 2, 3, nil, (*world).connect},
 		"cut":         {"cut NODE NODE after=MESSAGES", 2, 2, []string{"after"}, (*world).cut},
@@ -47,6 +48,12 @@ func init() { // not at the declaration: a script's line refers to its command
 		"stop paying": {"stop paying", 0, 0, nil, (*world).stopPaying},
 		"close":       {"close NODE NODE", 2, 2, nil, (*world).close},
 		"closed":      {"closed NODE NODE", 2, 2, nil, (*world).closed},
+
+		"hold":        {"hold NODE NODE AMOUNT", 3, 3, nil, (*world).hold},
+		"unblock":     {"unblock NODE LSP NODE", 3, 3, nil, (*world).unblock},
+		"expect rate": {"expect rate NODE NODE [above=SAT_PER_KW] [below=SAT_PER_KW]", 2, 2, []string{"above", "below"}, (*world).rate},
+		"expect held": {"expect held NODE HTLCS", 2, 2, nil, (*world).held},
+		"expect paid": {"expect paid", 0, 0, nil, (*world).paid},
 
 		"expect agree":    {"expect agree", 0, 0, nil, (*world).agree},
 		"expect theirs":   {"expect theirs NODE NODE AMOUNT", 3, 3, nil, (*world).theirs},
@@ -62,11 +69,13 @@ type world struct {
 	t       *testing.T
 	kind    string
 	btc     *regtest.Bitcoin
+	fees    *regtest.Fees
 	nodes   map[string]regtest.Node
 	down    map[string]bool // stopped or killed
 	closing map[[2]string]*closing
 	wires   map[[2]string]*regtest.Wire
 	flows   []*flow
+	holding *holding
 	again   sync.WaitGroup // connections that are made again after a cut
 	script  string         // that runs
 }
@@ -74,6 +83,7 @@ type world struct {
 func newWorld(t *testing.T, kind string) *world {
 	t.Helper()
 	w := &world{t: t, kind: kind, btc: regtest.Bitcoind(t), nodes: map[string]regtest.Node{}, down: map[string]bool{}, closing: map[[2]string]*closing{}, wires: map[[2]string]*regtest.Wire{}}
+	w.fees = regtest.NewFees(t, w.btc)
 	t.Cleanup(w.again.Wait)
 	w.btc.Mine(1, burn) // a chain whose tip is young: nodes wait for that
 	return w
@@ -135,7 +145,11 @@ func (w *world) startNodes(l *line) error {
 		if strings.HasPrefix(name, "rod") {
 			kind = "rod"
 		}
-		w.nodes[name] = kinds[kind](w.t, name, w.btc, options...)
+		asked := options
+		if kind == "rod" {
+			asked = append(slices.Clone(options), "--bitcoind.addr="+w.fees.Addr())
+		}
+		w.nodes[name] = kinds[kind](w.t, name, w.btc, asked...)
 	}
 	return w.synced()
 }
@@ -203,6 +217,45 @@ func (w *world) synced() error {
 func (w *world) mine(blocks int) error {
 	w.btc.Mine(blocks, burn)
 	return w.synced()
+}
+
+// fee has our nodes hear another estimate.
+func (w *world) fee(l *line) error {
+	rate, err := strconv.Atoi(l.words[0])
+	w.fees.Set(rate)
+	return err
+}
+
+// rate waits until both ends have such a rate in the one channel between them, and the same.
+func (w *world) rate(l *line) error {
+	a, b, err := w.pair(l)
+	if err != nil {
+		return err
+	}
+	above, err := l.count("above", 0)
+	if err != nil {
+		return err
+	}
+	below, err := l.count("below", 1<<30)
+	if err != nil {
+		return err
+	}
+	return w.until(func() error {
+		var rates []int64
+		for _, end := range [][2]regtest.Node{{a, b}, {b, a}} {
+			all, err := between(end[0], end[1])
+			if err != nil {
+				return err
+			}
+			for _, c := range all {
+				rates = append(rates, c.FeeRate)
+			}
+		}
+		if len(rates) != 2 || rates[0] != rates[1] || rates[0] <= int64(above) || rates[0] >= int64(below) {
+			return fmt.Errorf("rates of both ends: %d", rates)
+		}
+		return nil
+	})
 }
 
 func (w *world) mineBlocks(l *line) error {

@@ -44,18 +44,10 @@ func (l *Lnd) Pay(p Payment) (Outcome, error) {
 	switch {
 	case p.LessFee != 0 || p.LessExpiry != 0:
 		return l.payRoute(p)
-	case p.Unknown:
-		r, err := l.decode(p.Invoice)
-		if err != nil {
+	case p.Unknown || p.FinalExpiry != 0:
+		if err := l.spellOut(p, in); err != nil {
 			return Outcome{}, err
 		}
-		dest, err := unhex(r.Destination)
-		if err != nil {
-			return Outcome{}, err
-		}
-		const tlvOnion, paymentSecret = 9, 15
-		in["dest"], in["payment_addr"], in["payment_hash"] = dest, r.Secret, random32()
-		in["amt_msat"], in["final_cltv_delta"], in["dest_features"] = strconv.FormatUint(r.Msat, 10), r.Expiry, []int{tlvOnion, paymentSecret}
 	default:
 		in["payment_request"] = p.Invoice
 	}
@@ -89,6 +81,32 @@ func (l *Lnd) Pay(p Payment) (Outcome, error) {
 		return nil
 	})
 	return o, err
+}
+
+// spellOut says what is in the invoice field by field, which lets some be others.
+func (l *Lnd) spellOut(p Payment, in map[string]any) error {
+	r, err := l.decode(p.Invoice)
+	if err != nil {
+		return err
+	}
+	dest, err := unhex(r.Destination)
+	if err != nil {
+		return err
+	}
+	hash, err := unhex(r.HashText)
+	if err != nil {
+		return err
+	}
+	if p.Unknown {
+		hash = random32()
+	}
+	if p.FinalExpiry != 0 {
+		r.Expiry = p.FinalExpiry
+	}
+	const tlvOnion, paymentSecret = 9, 15
+	in["dest"], in["payment_addr"], in["payment_hash"] = dest, r.Secret, hash
+	in["amt_msat"], in["final_cltv_delta"], in["dest_features"] = strconv.FormatUint(r.Msat, 10), r.Expiry, []int{tlvOnion, paymentSecret}
+	return nil
 }
 
 // records are TLV records as lnd takes them.

@@ -80,6 +80,8 @@ type Payment struct {
 	LessFee    int64 // msat, that the first hop gets too little
 	LessExpiry int   // blocks, likewise
 
+	// FinalExpiry is the blocks that the payee gets, where more than the invoice wants; 0: what that wants.
+	FinalExpiry int
 	// FirstHop are TLV records for update_add_htlc; not every kind can send them.
 	FirstHop map[uint64][]byte
 }

@@ -39,11 +39,11 @@ type process struct {
 	err  error         // how, once it has
 }
 
-// start runs a program whose output goes to a file.
+// start runs a program whose output goes to a file, unless one of the changes gives it another place.
 //
 // It is killed when this process dies, however that happens: the kernel does so when the thread that started it ends, so the
 // goroutine that waits for it keeps its thread.
-func start(command []string, output string) (*process, error) {
+func start(command []string, output string, changes ...func(*exec.Cmd) error) (*process, error) {
 	out, err := os.Create(output)
 	if err != nil {
 		return nil, err
@@ -51,6 +51,12 @@ func start(command []string, output string) (*process, error) {
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = ownGroup()
+	for _, change := range changes {
+		if err := change(cmd); err != nil {
+			out.Close()
+			return nil, err
+		}
+	}
 	p := &process{done: make(chan struct{})}
 	started := make(chan error)
 	go func() {

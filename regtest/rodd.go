@@ -242,7 +242,7 @@ func (r *Rodd) Invoice(msat uint64) (Invoice, error) {
 func (r *Rodd) Withdraw(Invoice) error { return errors.New("rodd cannot withdraw an invoice") }
 
 func (r *Rodd) Pay(p Payment) (o Outcome, err error) {
-	if len(p.FirstHop) > 0 || p.Unknown || p.LessFee != 0 || p.LessExpiry != 0 {
+	if len(p.FirstHop) > 0 || p.Unknown || p.FinalExpiry != 0 || p.LessFee != 0 || p.LessExpiry != 0 {
 		return o, errors.New("rodd pays what an invoice says, and nothing else")
 	}
 	var out struct {
@@ -329,6 +329,17 @@ func (r *Rodd) Ledger() (Ledger, error) {
 		if i.State == "paid" {
 			b.Received[i.Hash] = i.Received
 		}
+		return err
+	})
+}
+
+// Held are the incoming HTLCs that are not settled, by the state they are in.
+func (r *Rodd) Held() (map[string]int, error) {
+	states := map[string]int{}
+	return states, r.pages("/held", func(item json.RawMessage) error {
+		var h struct{ State string }
+		err := json.Unmarshal(item, &h)
+		states[h.State]++
 		return err
 	})
 }

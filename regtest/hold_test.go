@@ -1,0 +1,167 @@
+package regtest_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"lightningrod/onion"
+	"lightningrod/regtest"
+	"lightningrod/rod"
+
+	"github.com/lightningnetwork/lnd/lnwire"
+)
+
+// holding is a Rod payment whose ends are foreign: the script plays what their software does not know (rod/PROTOCOL.md).
+type holding struct {
+	pid  [32]byte
+	hash [32]byte
+	done chan error // the payer's outcome
+}
+
+// hold pays with an HTLC that asks the payer's peer to hold it: steps 1 and 3.
+func (w *world) hold(l *line) error {
+	a, b, err := w.pair(l)
+	if err != nil {
+		return err
+	}
+	amount, err := msat(l.words[2])
+	if err != nil {
+		return err
+	}
+	inv, err := b.Invoice(uint64(amount))
+	if err != nil {
+		return err
+	}
+	h := &holding{done: make(chan error, 1)}
+	rand.Read(h.pid[:])
+	if _, err := hex.Decode(h.hash[:], []byte(inv.Hash)); err != nil {
+		return err
+	}
+	w.holding = h
+	tlv := rod.HoldTLV{PidHash: rod.PidHash(h.pid)}
+	go func() {
+		// While it waits the HTLC needs blocks to spare, and they are those of the last hop.
+		const blocks = 500
+		o, err := a.Pay(regtest.Payment{
+			Invoice: inv.Text, FinalExpiry: blocks, FirstHop: map[uint64][]byte{rod.TypeHoldHTLC: tlv.Encode()},
+		})
+		if err == nil && !o.Paid {
+			err = fmt.Errorf("it failed with %q of hop %d", o.Failure, o.Hop)
+		}
+		h.done <- err
+	}()
+	return nil
+}
+
+// held waits until so many HTLCs wait at one of ours, and sees that their payment is not over.
+func (w *world) held(l *line) error {
+	n, err := w.node(l.words[0])
+	if err != nil {
+		return err
+	}
+	want, err := strconv.Atoi(l.words[1])
+	if err != nil {
+		return err
+	}
+	r, ok := n.(*regtest.Rodd)
+	if !ok {
+		return errors.New("only ours holds")
+	}
+	err = w.until(func() error {
+		states, err := r.Held()
+		if err == nil && states["held"] != want {
+			err = fmt.Errorf("it has %v", states)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	select {
+	case err := <-w.holding.done:
+		return fmt.Errorf("the payment is over: %v", err)
+	default:
+		return nil
+	}
+}
+
+// unblock has the payee answer the payer through the LSP, which finds the pid in its hop and lets the HTLCs go: step 6. The message has
+// to arrive at the payer too.
+func (w *world) unblock(l *line) error {
+	b, lsp, err := w.pair(l)
+	if err != nil {
+		return err
+	}
+	a, err := w.node(l.words[2])
+	if err != nil {
+		return err
+	}
+	from, okFrom := b.(*regtest.Lnd)
+	to, okTo := a.(*regtest.Lnd)
+	if !okFrom || !okTo {
+		return errors.New("the ends have to be lnds")
+	}
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
+	defer cancel()
+	ready := rod.Ready{Hashes: [][32]byte{w.holding.hash}}.Encode()
+	arrived := make(chan error, 1)
+	go func() {
+		arrived <- to.OnionMessages(ctx, func(records map[string][]byte) bool {
+			return !bytes.Equal(records[strconv.Itoa(rod.TypeReady)], ready)
+		})
+	}()
+	for {
+		m, err := readyMessage(nodeID(lsp), nodeID(a), w.holding.pid, ready)
+		if err != nil {
+			return err
+		}
+		if err := from.SendOnion(lsp.ID(), m); err != nil {
+			return err
+		}
+		select {
+		case err := <-arrived:
+			if err != nil {
+				return fmt.Errorf("rod_ready did not arrive: %w", err)
+			}
+			return nil
+		case <-time.After(500 * time.Millisecond): // it may have come before the subscription: again, as B does
+		}
+	}
+}
+
+// readyMessage is rod_ready over the LSP to the payer, with payment_unblock for the LSP.
+func readyMessage(lsp, payer [33]byte, pid [32]byte, ready []byte) (*lnwire.OnionMessage, error) {
+	session := func() (key [32]byte) {
+		rand.Read(key[:])
+		return key
+	}
+	path, err := onion.NewBlindedPath(session(), []onion.PathNode{
+		{Node: lsp, Data: onion.EncryptedData{NextNode: &payer, Custom: []onion.Record{{Type: rod.TypeUnblock, Value: pid[:]}}}},
+		{Node: payer},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return onion.BuildMessage(session(), path, onion.MessagePayload{Contents: []onion.Record{{Type: rod.TypeReady, Value: ready}}})
+}
+
+// paid waits for the payer's outcome.
+func (w *world) paid(*line) error {
+	select {
+	case err := <-w.holding.done:
+		return err
+	case <-time.After(patience):
+		return errors.New("no outcome")
+	}
+}
+
+func nodeID(n regtest.Node) (id [33]byte) {
+	hex.Decode(id[:], []byte(n.ID()))
+	return id
+}
