@@ -128,6 +128,19 @@ func TestRestoreDatabase(t *testing.T) {
 		restore []string // arguments of rodd restore; nil: it is not called
 	}{
 		{"a backup", func(l *loss) string { return l.spoiled("") }, []string{"BACKUP"}},
+		{"a backup, and a crash before the lineage file is written", func(l *loss) string {
+			dir := l.spoiled("")
+			if status, _, errs := does(l.t, "", l.flags("restore", "--data-dir", dir, l.backup)...); status != 0 {
+				l.t.Fatalf("restore: %d %s", status, errs)
+			}
+			copyTo(l.t, filepath.Join(l.dir, "regtest", "node.lineage"), filepath.Join(dir, "regtest", "node.lineage"))
+			write(l.t, filepath.Join(dir, "regtest", "node.db.restoring"), "what a crash left")
+			status, _, errs := does(l.t, "", l.flags("--data-dir", dir, "--listen.p2p=")...)
+			if status != exitOld || !strings.Contains(errs, "not the database that this node ran on last") {
+				l.t.Fatalf("%d %s", status, errs)
+			}
+			return dir
+		}, []string{}},
 		{"a backup in its place", func(l *loss) string { return l.spoiled(l.backup) }, []string{}},
 		{"a copy in its place", func(l *loss) string { return l.spoiled(l.copied) }, []string{}},
 		{"all of the folder, unnoticed", func(l *loss) string { return l.folder }, nil},
@@ -142,7 +155,7 @@ func TestRestoreDatabase(t *testing.T) {
 					args = append(args, l.backup)
 				}
 				status, out, errs := does(t, "", l.flags(args...)...)
-				if status != 0 || !strings.Contains(out, "Channels given up: 1.") {
+				if status != 0 || !strings.Contains(out, "The database is in place.") {
 					t.Fatalf("restore: %d %s%s", status, out, errs)
 				}
 			}
