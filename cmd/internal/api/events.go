@@ -67,15 +67,18 @@ func listEvents(s *Server, _ context.Context, in EventPage) (List[Event], error)
 	for len(l.Items) < limit {
 		ev, err := r.Next(now)
 		var e *Error
-		if errors.As(err, &e) {
-			return List[Event]{}, e
+		if errors.As(err, &e) && len(l.Items) == 0 {
+			return l, e
+		}
+		if err != nil && e == nil {
+			return l, nil
 		}
 		if err != nil {
-			return l, nil
+			break // deleted meanwhile: the next page says so
 		}
 		l.Items = append(l.Items, ev)
 	}
-	l.Next = Number(l.Items[limit-1].Seq).String()
+	l.Next = Number(l.Items[len(l.Items)-1].Seq).String()
 	return l, nil
 }
 
