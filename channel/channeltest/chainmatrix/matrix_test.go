@@ -26,19 +26,25 @@ type run struct {
 	name     string
 	reorgs   map[uint32]int // depth, by blocks since the one with the commitments
 	swap     bool           // when a commitment leaves the chain in a race, the other's takes its place
-	restarts [][]uint32     // of both sides, at these blocks since the close; cells take turns
+	away     uint32         // so many blocks after the close the other side hears of nothing
+	restarts [][]uint32     // of both sides, at these blocks since the close; each cell has one of these lists
 }
 
 var runs = []run{
-	{name: "plain", restarts: [][]uint32{nil}},
-	{name: "restarts", restarts: [][]uint32{{0, 1}, {1, 31}, {2, 33}, {7, 23}, {0, 22, 40}}},
+	{name: "plain", restarts: [][]uint32{nil, nil, nil, {0, 1}, {1, 31}, {2, 33}, {7, 23}, {0, 22, 40}}},
+	{name: "other away", away: delay - 2, restarts: [][]uint32{nil, nil, {0, 7}, {3, 32}}},
 	{name: "reorganised early", reorgs: map[uint32]int{1: 2, 3: 3, 12: 4}, swap: true, restarts: [][]uint32{nil, {1, 2}, {3, 5}}},
 	{name: "reorganised late", reorgs: map[uint32]int{untilDue + 3: 3, untilDue + 7: 5, untilDue + 11: 2}, restarts: [][]uint32{nil, {32, 33}, {34, 38, 41}}},
 }
 
+// restartsOf are those of a pair. Neighbours differ, in no rhythm with the dimensions.
+func (r run) restartsOf(x *pair) []uint32 {
+	return r.restarts[uint32(x.index)*2654435761>>16%uint32(len(r.restarts))]
+}
+
 // TestForceCloses closes every cell in every run. The cells of one closer share a chain.
 func TestForceCloses(t *testing.T) {
-	sum := &totals{met: map[string]int{}}
+	sum := &totals{met: map[string]int{}, claims: map[string]int64{}}
 	t.Run("by", func(t *testing.T) {
 		for closer, name := range sideText {
 			t.Run(name, func(t *testing.T) {
@@ -92,8 +98,11 @@ func (w *world) run(r run, sum *totals) {
 	reorgs := maps.Clone(r.reorgs)
 	for w.height() < closing+untilDue+35 {
 		since := w.height() + 1 - closing
+		if w.away = since < r.away; since == r.away {
+			w.back()
+		}
 		for _, x := range w.pairs {
-			if slices.Contains(r.restarts[x.index%len(r.restarts)], since) {
+			if slices.Contains(r.restartsOf(x), since) {
 				x.restart()
 			}
 			if since == untilLate {
@@ -175,18 +184,19 @@ func (w *world) bury() {
 
 // totals are what all cells together met and paid.
 type totals struct {
-	mu                        sync.Mutex
-	cases, txs                int
-	bumps, refused            int
-	met                       map[string]int
-	commitments, claims, left int64 // sat: fees of commitments, of what spends them; anchors that nobody took
+	mu                sync.Mutex
+	cases, txs        int
+	bumps, refused    int
+	met               map[string]int
+	commitments, left int64            // sat: fees of commitments; anchors that nobody took
+	claims            map[string]int64 // sat: fees of what spends commitments, by run
 }
 
 func (s *totals) count(x *pair, r run) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cases++
-	restarted := len(r.restarts[x.index%len(r.restarts)]) > 0
+	restarted := len(r.restartsOf(x)) > 0
 	for i, word := range append(x.cell.words(), pick(restarted, "restarted", "not restarted"), r.name) {
 		s.met[fmt.Sprintf("%d %s", i, word)]++
 	}
@@ -195,8 +205,11 @@ func (s *totals) count(x *pair, r run) {
 var dimensions = []string{"closer", "race", "commitment", "HTLC", "preimage", "size", "restart", "run"}
 
 func (s *totals) String() string {
-	text := fmt.Sprintf("%d force closes, %d transactions, %d bumps (%d refused: the fee had not risen enough)\nfees: %d sat of commitments, %d sat of what spends them; %d sat of anchors left",
-		s.cases, s.txs, s.bumps, s.refused, s.commitments, s.claims, s.left)
+	text := fmt.Sprintf("%d force closes, %d transactions, %d bumps (%d refused: the fee had not risen enough)", s.cases, s.txs, s.bumps, s.refused)
+	text += fmt.Sprintf("\nfees: %d sat of commitments; %d sat of anchors left; of what spends commitments:", s.commitments, s.left)
+	for _, r := range runs {
+		text += fmt.Sprintf("\n  %-18s %d sat", r.name, s.claims[r.name])
+	}
 	last := ""
 	for _, k := range slices.Sorted(maps.Keys(s.met)) {
 		dim, word, _ := strings.Cut(k, " ")
@@ -327,7 +340,8 @@ func (x *pair) judge(r run, sum *totals) {
 	for _, s := range x.sides {
 		sum.bumps, sum.refused = sum.bumps+s.bumps, sum.refused+s.refused
 	}
-	sum.commitments, sum.claims, sum.left = sum.commitments+a.commit, sum.claims+a.fees[0]+a.fees[1], sum.left+left
+	sum.commitments, sum.left = sum.commitments+a.commit, sum.left+left
+	sum.claims[r.name] += a.fees[0] + a.fees[1]
 	sum.mu.Unlock()
 }
 

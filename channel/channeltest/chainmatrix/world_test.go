@@ -13,6 +13,7 @@ import (
 	"lightningrod/chain/wallet"
 	"lightningrod/channel"
 	"lightningrod/channel/channeltest"
+	"lightningrod/channel/commitment"
 
 	"github.com/btcsuite/btcd/btcutil"
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
@@ -28,6 +29,7 @@ type world struct {
 	family  map[wire.OutPoint]*pair // whose output it is: of the wallets, of the channel, or made of those
 	told    map[chainhash.Hash]bool // transactions of the mempool that were told
 	quiet   bool                    // the mempool is not looked at
+	away    bool                    // the other side of every pair hears of nothing
 }
 
 // pair is one cell: a channel a run, and what engines do for its two sides.
@@ -55,6 +57,7 @@ type side struct {
 	resolved map[uint64][]channel.Outcome
 	settled  map[uint64][]channel.Outcome
 	closed   bool
+	missed   []channel.Event // while it was away
 	bumps    int
 	refused  int // by the wallet
 }
@@ -148,6 +151,29 @@ func (w *world) grant(runs int) {
 	w.sync()
 }
 
+// keys are real, and remember what they have derived: half of the time of this test is keys.
+type keys struct {
+	*channeltest.Real
+	derived map[commitment.PubKey]commitment.Keys // by per-commitment point
+}
+
+func newKeys(name string) *keys {
+	return &keys{channeltest.NewReal(name), map[commitment.PubKey]commitment.Keys{}}
+}
+
+func (k *keys) DeriveKeys(point commitment.PubKey, owner, other commitment.BasePoints) (commitment.Keys, error) {
+	if known, ok := k.derived[point]; ok {
+		return known, nil
+	}
+	made, err := commitment.DeriveKeys(point, owner, other)
+	if err == nil {
+		k.derived[point] = made
+	}
+	return made, err
+}
+
+func (k *keys) PointOf(secret [32]byte) commitment.PubKey { return commitment.PointOf(secret) }
+
 // open opens a channel of every pair, with funding transactions of the wallets.
 func (w *world) open() {
 	w.quiet = false
@@ -156,7 +182,7 @@ func (w *world) open() {
 		x.p = channeltest.New(channeltest.Options{
 			Capacity: capacity, Push: push * 1000, FeePerKw: commitRate, Unchecked: true,
 			Crypto: func(side int) channeltest.Crypto {
-				return channeltest.NewReal(fmt.Sprintf("%s %d", sideText[side], x.index))
+				return newKeys(fmt.Sprintf("%s %d", sideText[side], x.index))
 			},
 			Params: func(side int, p *channel.Params) {
 				p.ShutdownScript, _, _ = x.wallets[side].NewAddress(wallet.P2WPKH)
@@ -388,11 +414,27 @@ func (w *world) deliver(facts []chain.Fact) {
 		}
 		for k := range 2 {
 			j := k ^ x.index&1
-			if evs := turns[x.owner(j)]; len(evs) > 0 && !x.sides[j].closed {
+			s, evs := x.sides[j], turns[x.owner(j)]
+			switch {
+			case len(evs) == 0 || s.closed:
+			case w.away && j != x.cell.closer:
+				s.missed = append(s.missed, evs...)
+			default:
 				x.must(x.p.Do(j, evs...))
 			}
 		}
 		x.pump()
+	}
+}
+
+// back lets those who were away hear of everything at once.
+func (w *world) back() {
+	w.away = false
+	for _, x := range w.pairs {
+		if s := x.sides[1-x.cell.closer]; len(s.missed) > 0 {
+			x.do(1-x.cell.closer, s.missed...)
+			s.missed = nil
+		}
 	}
 }
 
@@ -407,11 +449,11 @@ func (w *world) look() (any bool) {
 	return any
 }
 
-// restart restores both sides from their rows. They ask for everything anew.
+// restart restores both sides from their rows. They ask for everything anew. One that is away stays so.
 func (x *pair) restart() {
 	x.t.Helper()
 	for j, s := range x.sides {
-		if s.closed {
+		if s.closed || x.away && j != x.cell.closer {
 			continue
 		}
 		x.tracker.Forget(x.owner(j))
