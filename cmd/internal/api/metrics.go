@@ -58,6 +58,7 @@ func newMetrics(node Control) *metrics {
 	m.onchain = counter("rod_channels_on_chain_total", "Channels that went on chain.")
 	m.violations = counter("rod_peer_violations_total", "Rules that peers broke.")
 
+	m.zero()
 	all := prometheus.NewRegistry()
 	all.MustRegister(m, m.requests, m.seconds, m.forwards, m.holds, m.unblocks, m.onions, m.wakes, m.fees, m.earned, m.paid, m.outcomes, m.duration, m.onchain, m.violations,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -77,6 +78,22 @@ func newMetrics(node Control) *metrics {
 		}
 	})
 	return m
+}
+
+// zero makes the series that there can be, so that the first of anything is seen as an increase.
+func (m *metrics) zero() {
+	for v, values := range map[*prometheus.CounterVec][]string{
+		m.forwards: {"sent", "fulfilled", "failed"}, m.holds: {"holding"}, m.unblocks: {"seen"}, m.wakes: {"sent", "delivered", "failed"},
+		m.onions: {"forwarded", "kept", "delivered", "dropped", "received"},
+	} {
+		for _, value := range values {
+			v.WithLabelValues(value)
+		}
+	}
+	for _, outcome := range []string{"settled", "failed_back"} {
+		m.outcomes.WithLabelValues(outcome, "rod")
+		m.duration.WithLabelValues(outcome)
+	}
 }
 
 func (m *metrics) close() {
