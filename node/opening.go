@@ -257,6 +257,13 @@ func (n *Node) WalletBalance() (confirmed, unconfirmed btcutil.Amount) {
 	return n.wallet.Balance()
 }
 
+// Owns says whether a script pays the wallet.
+func (n *Node) Owns(script []byte) bool {
+	n.walletMu.Lock()
+	defer n.walletMu.Unlock()
+	return n.wallet.Owns(script)
+}
+
 // durably queues a turn and waits until it is on the disk.
 func (n *Node) durably(t *turn) error {
 	done := make(chan error, 1)
