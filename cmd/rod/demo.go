@@ -15,6 +15,7 @@ type scenario struct {
 	about string
 	cast  cast // who else is there
 	acts  []act
+	proof []proof // nil: proofs, since nothing goes on chain
 }
 
 // act is a piece of a story. It says what it does, waits until that has happened, and returns an error that names the check which fails.
@@ -31,25 +32,31 @@ const (
 
 var scenarios = []scenario{
 	{"happy", "A pays B; they are never online together", four,
-		[]act{hold(rod.UnblockByPayer, 1), leave, wakeB, answer, release, settle}},
+		[]act{hold(rod.UnblockByPayer, 1), leave, wakeB, answer, release, settle}, nil},
 	{"b-builds-the-path", "B itself builds the path of its answer through LSP_a, as the seed has it", four,
-		[]act{hold(rod.UnblockByPayee, 1), leave, wakeB, answer, release, settle}},
+		[]act{hold(rod.UnblockByPayee, 1), leave, wakeB, answer, release, settle}, nil},
 	{"lsp-crash", "LSP_a is killed while it holds, and comes back from a copy of its files", four,
-		[]act{hold(rod.UnblockByPayer, 1), leave, crashLSP, wakeB, answer, release, settle}},
+		[]act{hold(rod.UnblockByPayer, 1), leave, crashLSP, wakeB, answer, release, settle}, nil},
 	{"b-never-wakes", "B's phone ignores every call; at the deadline A has its money back", four,
-		[]act{hold(rod.UnblockByPayer, 1), leave, deadline, refund}},
+		[]act{hold(rod.UnblockByPayer, 1), leave, deadline, refund}, nil},
 	{"unblock-first", "payment_unblock comes before the HTLC, which then passes straight through", four,
-		[]act{armByHand, noticeByHand, answerEarly, payLate, collect, settle}},
+		[]act{armByHand, noticeByHand, answerEarly, payLate, collect, settle}, nil},
 	{"duplicate-unblock", "The same payment_unblock comes again and again; the payment is made once", four,
-		[]act{hold(rod.UnblockByPayer, 1), leave, wakeB, answer, repeatFromB, release, repeatFromLSP, settle, tellDuplicates}},
+		[]act{hold(rod.UnblockByPayer, 1), leave, wakeB, answer, repeatFromB, release, repeatFromLSP, settle, tellDuplicates}, nil},
 	{"forged-unblock", "A stranger sends payment_unblock with pids that are not A's", withStranger,
-		[]act{hold(rod.UnblockByPayer, 1), leave, forgeUnblocks, wakeB, answer, release, settle}},
+		[]act{hold(rod.UnblockByPayer, 1), leave, forgeUnblocks, wakeB, answer, release, settle}, nil},
 	{"forged-hold", "Another client of LSP_a wants A's payment held", withNeighbour,
-		[]act{forgeHolds, payPlainly, forgeHolds, hold(rod.UnblockByPayer, 1), leave, wakeB, answer, release, settle}},
+		[]act{forgeHolds, payPlainly, forgeHolds, hold(rod.UnblockByPayer, 1), leave, wakeB, answer, release, settle}, nil},
 	{"mpp-3", "A payment in three parts, held and released together", four,
-		[]act{hold(rod.UnblockByPayer, 3), leave, wakeB, answer, release, settle}},
+		[]act{hold(rod.UnblockByPayer, 3), leave, wakeB, answer, release, settle}, nil},
 	{"a-comes-back-late", "A's phone is off for many blocks; it settles off chain all the same", four,
-		[]act{hold(rod.UnblockByPayer, 1), leave, wakeB, answer, release, stayAway, settle}},
+		[]act{hold(rod.UnblockByPayer, 1), leave, wakeB, answer, release, stayAway, settle}, nil},
+	{"a-never-returns", "A's phone is lost; LSP_a takes what it is owed on chain, in time", four,
+		[]act{hold(rod.UnblockByPayer, 1), leave, wakeB, answer, release, claimOnChain, bury}, closings},
+	{"force-close-while-held", "Both channels of LSP_a go on chain while it holds; the hold is void, and A has its money back", four,
+		[]act{hold(rod.UnblockByPayer, 1), leave, closeWay, closePayer, wakeB, answer, tooLate, takeBack, bury}, closings},
+	{"revoked-state", "A publishes a commitment that it has revoked, to undo its payment, and loses everything in the channel", four,
+		[]act{hold(rod.UnblockByPayer, 1), leave, copyFiles, wakeB, answer, release, settle, cheat, punish, bury}, closings},
 }
 
 func findScenario(name string) (scenario, bool) {
@@ -80,7 +87,7 @@ func perform(ctx context.Context, play scenario, opts options, say *narrator) (r
 	say.title(play.name, play.about, opts.seed)
 	err = s.run(append([]act{setUp(play.cast)}, play.acts...))
 	if err == nil {
-		r, err = prove(s)
+		r, err = prove(s, play.proof)
 	}
 	if ctx.Err() != nil {
 		return r, ctx.Err()
@@ -120,9 +127,7 @@ func setUp(c cast) act {
 		if err := s.setUpPayer(c); err != nil {
 			return err
 		}
-		for _, a := range s.actors {
-			s.before[a] = a.balance()
-		}
+		s.openBooks()
 		s.begin()
 		s.opening = s.start
 		return nil

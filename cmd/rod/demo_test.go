@@ -24,8 +24,8 @@ func play(t *testing.T, args ...string) (stdout, stderr string, status int) {
 	return out.String(), errs.String(), status
 }
 
-// brief are the scenarios of -short: a restart, several parts, strangers.
-var brief = []string{"happy", "lsp-crash", "mpp-3", "forged-hold"}
+// brief are the scenarios of -short: a restart, several parts, strangers, a theft.
+var brief = []string{"happy", "lsp-crash", "mpp-3", "forged-hold", "revoked-state"}
 
 // TestScenarios plays every scenario: each proves itself.
 func TestScenarios(t *testing.T) {
@@ -65,7 +65,12 @@ func checkLines(t *testing.T, name string, lines []string) {
 	}
 	var r result
 	strict(lines[len(lines)-1], &r)
-	if r.Scenario != name || !r.OK || len(r.Checks) < len(proofs) || r.Seconds <= 0 || r.Seed != 1 {
+	play, _ := findScenario(name)
+	least := len(proofs)
+	if play.proof != nil {
+		least = len(play.proof)
+	}
+	if r.Scenario != name || !r.OK || len(r.Checks) < least || r.Seconds <= 0 || r.Seed != 1 {
 		t.Errorf("result %+v", r)
 	}
 	var names []string
@@ -84,34 +89,44 @@ func checkLines(t *testing.T, name string, lines []string) {
 	for _, b := range r.Balances {
 		before, after = before+b.Before, after+b.After
 	}
+	for _, cost := range r.OnChain {
+		after += cost
+	}
 	if before == 0 || before != after {
-		t.Errorf("balances add up to %d before and %d after", before, after)
+		t.Errorf("balances add up to %d before, and with what the chain cost to %d after", before, after)
+	}
+	if (len(r.OnChain) > 0) != (play.proof != nil) {
+		t.Errorf("the chain cost %v", r.OnChain)
 	}
 }
 
 // varying is what differs from run to run: hashes and times.
 var varying = regexp.MustCompile(`[0-9a-f]{8,}|\d+\.\d s`)
 
-// TestNarration compares what a person reads with testdata/happy.txt. -update writes it.
+// TestNarration compares what a person reads with testdata. -update writes it.
 func TestNarration(t *testing.T) {
-	t.Parallel()
-	out, errs, status := play(t, "demo", "--pace", "0")
-	if status != exitOK || errs != "" {
-		t.Fatalf("status %d\n%s%s", status, out, errs)
-	}
-	got := varying.ReplaceAllString(out, "...")
-	path := filepath.Join("testdata", "happy.txt")
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
+	for _, name := range []string{"happy", "revoked-state"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			out, errs, status := play(t, "demo", "--pace", "0", "--scenario", name)
+			if status != exitOK || errs != "" {
+				t.Fatalf("status %d\n%s%s", status, out, errs)
+			}
+			got := varying.ReplaceAllString(out, "...")
+			path := filepath.Join("testdata", name+".txt")
+			if *update {
+				if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != string(want) {
+				t.Errorf("got\n%s\nwant\n%s", got, want)
+			}
+		})
 	}
 }
 
@@ -196,7 +211,7 @@ func TestUsage(t *testing.T) {
 // TestFailureIsTold: a check that fails is named, and the status is not 0.
 func TestFailureIsTold(t *testing.T) {
 	t.Parallel()
-	refuse := scenario{"refuse", "A check fails", four, []act{func(s *stage) error { return fail("wish", "%s will not", s.a.name) }}}
+	refuse := scenario{"refuse", "A check fails", four, []act{func(s *stage) error { return fail("wish", "%s will not", s.a.name) }}, nil}
 	var out bytes.Buffer
 	r, err := perform(t.Context(), refuse, options{seed: 1}, newNarrator(&out, false))
 	if err != nil || r.OK || len(r.Checks) != 1 || r.Checks[0] != (check{"wish", false, "A will not"}) {

@@ -202,16 +202,27 @@ func (n *narrator) balances(r result) {
 		return
 	}
 	n.line("")
-	n.line(n.paint(bold, fmt.Sprintf("%-6s %18s %18s %14s %10s", "msat", "before", "after", "change", "fees")))
+	last := ""
+	if len(r.OnChain) > 0 {
+		last = "to miners" // and what is left in anchors
+	}
+	row := func(name, before, after, change, fee, last string) string {
+		return strings.TrimRight(fmt.Sprintf("%-6s %18s %18s %14s %10s %12s", name, before, after, change, fee, last), " ")
+	}
+	n.line(n.paint(bold, row("msat", "before", "after", "change", "fees", last)))
 	for _, name := range r.order {
 		b := r.Balances[name]
-		fee := ""
-		if f := r.Fees[name]; f > 0 {
-			fee = grouped(int64(f))
-		}
-		n.line(strings.TrimRight(fmt.Sprintf("%-6s %18s %18s %14s %10s", name, grouped(int64(b.Before)), grouped(int64(b.After)),
-			signed(int64(b.After)-int64(b.Before)), fee), " "))
+		n.line(row(name, grouped(int64(b.Before)), grouped(int64(b.After)), signed(int64(b.After)-int64(b.Before)),
+			someOf(r.Fees[name]), someOf(r.OnChain[name])))
 	}
+}
+
+// someOf writes an amount unless it is 0.
+func someOf(v uint64) string {
+	if v == 0 {
+		return ""
+	}
+	return grouped(int64(v))
 }
 
 // grouped writes a number with commas.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -41,7 +42,8 @@ type result struct {
 	OK       bool              `json:"ok"`
 	Checks   []check           `json:"checks"`
 	Balances map[string]change `json:"balances,omitempty"`
-	Fees     map[string]uint64 `json:"fees,omitempty"` // msat, by who took them
+	Fees     map[string]uint64 `json:"fees,omitempty"`     // msat, by who took them
+	OnChain  map[string]uint64 `json:"on_chain,omitempty"` // msat that were paid to miners or left in anchors, by who paid
 	Seconds  float64           `json:"seconds"`
 	RSS      uint64            `json:"rss_bytes,omitempty"` // the most memory the process ever had; where the system tells
 	Dir      string            `json:"dir,omitempty"`
@@ -53,11 +55,14 @@ func (r result) holds() bool {
 	return len(r.Checks) > 0 && !slices.ContainsFunc(r.Checks, func(c check) bool { return !c.OK })
 }
 
-// proofs are the checks of every scenario, in the order in which they are told. Each gives what it found, or why it fails.
-var proofs = []struct {
+// proof is a check at the end. It gives what it found, or why it fails.
+type proof struct {
 	name string
 	show func(*stage) (string, error)
-}{
+}
+
+// proofs are the checks of every scenario that stays off chain, in the order in which they are told.
+var proofs = []proof{
 	{"preimage", (*stage).showPreimage},
 	{"balances", (*stage).showBalances},
 	{"held-at-lsp-a", (*stage).showHeld},
@@ -71,12 +76,15 @@ var proofs = []struct {
 }
 
 // prove stops everything and shows what happened. An error says why it cannot.
-func prove(s *stage) (r result, err error) {
+func prove(s *stage, list []proof) (r result, err error) {
 	if err := s.settleDown(); err != nil {
 		return r, err
 	}
+	if list == nil {
+		list = proofs
+	}
 	r.Checks = s.story
-	for _, p := range proofs {
+	for _, p := range list {
 		detail, err := p.show(s)
 		if err != nil {
 			detail = err.Error()
@@ -87,10 +95,16 @@ func prove(s *stage) (r result, err error) {
 	fees := s.fees()
 	for _, a := range s.actors {
 		r.order = append(r.order, a.name)
-		r.Balances[a.name] = change{s.before[a], a.balance()}
+		r.Balances[a.name] = change{s.before[a], s.wealth(a)}
 		if fees[a] > 0 {
 			r.Fees[a.name] = fees[a]
 		}
+	}
+	for a, cost := range s.costs() {
+		if r.OnChain == nil {
+			r.OnChain = map[string]uint64{}
+		}
+		r.OnChain[a.name] = cost * 1000
 	}
 	return r, nil
 }
@@ -236,6 +250,9 @@ func (s *stage) showOnce() (string, error) {
 	if s.want.refunded {
 		wantPaid = 0
 	}
+	if s.want.lost {
+		done++ // it would have learnt of it
+	}
 	if paid != wantPaid || done != wantPaid {
 		return "", fmt.Errorf("paid %d times to B and %d times by A, want %d", paid, done, wantPaid)
 	}
@@ -245,6 +262,9 @@ func (s *stage) showOnce() (string, error) {
 	}
 	if s.want.refunded {
 		return "B was not paid, and no HTLC reached it", nil
+	}
+	if s.want.lost {
+		return fmt.Sprintf("B was paid once, in %s", plural(at, "HTLC")), nil
 	}
 	return fmt.Sprintf("B was paid once, in %s; A paid once", plural(at, "HTLC")), nil
 }
@@ -274,10 +294,14 @@ func earlier(x, y span) span {
 	return y
 }
 
-// eachChannel shows something of every channel of every node.
+// eachChannel shows something of every channel of every node. Those that were closed while A was away A still takes for open: they are
+// left out.
 func (s *stage) eachChannel(show func(a *actor, c node.ChannelInfo) error) (count int, err error) {
 	for _, a := range s.actors {
 		for _, c := range a.node.Channels() {
+			if s.want.lost && a == s.a && s.closing(c.State.Funding()) != nil {
+				continue
+			}
 			if err := show(a, c); err != nil {
 				return count, fmt.Errorf("%s, channel %d: %w", a.name, c.ID, err)
 			}
@@ -361,8 +385,12 @@ func (s *stage) showDisk() (string, error) {
 	count := 0
 	err := s.stores(func(a *actor, db *store.Store) error {
 		cores := map[channel.ID][]byte{}
-		err := db.Load(store.Channel, func(key, core []byte) error {
-			restored, _, err := channel.Restore(core, nil)
+		bodies, err := htlcBodies(db)
+		if err != nil {
+			return err
+		}
+		err = db.Load(store.Channel, func(key, core []byte) error {
+			restored, _, err := channel.Restore(core, bodies[channel.ID(binary.BigEndian.Uint64(key))])
 			if err != nil {
 				return err
 			}
@@ -390,6 +418,17 @@ func (s *stage) showDisk() (string, error) {
 	return fmt.Sprintf("%d channel states read back from SQLite equal those in memory, byte for byte", count), err
 }
 
+// htlcBodies are the HTLCs of a node's files, by channel.
+func htlcBodies(db *store.Store) (map[channel.ID][]channel.HTLC, error) {
+	all := map[channel.ID][]channel.HTLC{}
+	err := db.Load(store.HTLC, func(_, value []byte) error {
+		h, err := channel.DecodeHTLC(value)
+		all[h.Key.Channel] = append(all[h.Key.Channel], h)
+		return err
+	})
+	return all, err
+}
+
 // passing are the tables whose rows must not outlive a payment.
 var passing = []store.Table{store.HTLC, store.Settled, store.Request, store.Member, store.Payer, store.Payee, store.Outbox, store.Mailbox}
 
@@ -397,12 +436,21 @@ func (s *stage) showNothingLeft() (string, error) {
 	allowed := map[*actor]map[store.Table]int{
 		s.lspA: {store.Request: s.want.armed},
 		s.lspB: {store.Mailbox: s.want.letters},
+		s.b:    {store.Payee: s.want.expecting},
 	}
+	kept := 0
 	err := s.stores(func(a *actor, db *store.Store) error {
+		if s.want.lost && a == s.a {
+			return nil // its files are as it left them
+		}
 		for _, t := range passing {
 			rows := 0
 			if err := db.Load(t, func(_, _ []byte) error { rows++; return nil }); err != nil {
 				return err
+			}
+			if s.want.lost && a == s.lspA && t == store.Mailbox {
+				kept = rows // until they are too old
+				continue
 			}
 			if want := allowed[a][t]; rows != want {
 				return fmt.Errorf("%d rows in table %s, want %d", rows, t, want)
@@ -411,7 +459,7 @@ func (s *stage) showNothingLeft() (string, error) {
 		return nil
 	})
 	for _, a := range s.actors {
-		if n := len(a.node.HTLCs()); n > 0 && err == nil {
+		if n := len(a.node.HTLCs()); n > 0 && err == nil && !(s.want.lost && a == s.a) {
 			err = fmt.Errorf("%s was not done with %s", a.name, plural(n, "HTLC"))
 		}
 	}
@@ -420,6 +468,10 @@ func (s *stage) showNothingLeft() (string, error) {
 		return "", err
 	case s.want.letters > 0:
 		return fmt.Sprintf("nothing but %s for B, in LSP_b's mailbox", plural(s.want.letters, "message")), nil
+	case s.want.expecting > 0:
+		return "nothing but B's note, which ends with its invoice, that the payment it answered to may still come", nil
+	case kept > 0:
+		return fmt.Sprintf("nothing but %s for A, in LSP_a's mailbox, and A's files as A left them", plural(kept, "message")), nil
 	case s.want.armed > 0:
 		return fmt.Sprintf("nothing but %s of M at LSP_a, without HTLCs", plural(s.want.armed, "request")), nil
 	}

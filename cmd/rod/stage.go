@@ -46,6 +46,7 @@ type stage struct {
 	parts   int
 	pid     [32]byte // A's secret, which the demo knows to tell the right unblock from others
 	before  map[*actor]uint64
+	books   books
 	samples int // looks at the downstream channels while LSP_a held, none of which found anything
 	story   []check
 	want    expectations
@@ -58,6 +59,10 @@ type expectations struct {
 	armed    int    // requests of the stranger that are still armed at LSP_a
 	letters  int    // messages that stay in LSP_b's mailbox
 	amount   uint64 // msat that B gets, in all
+
+	expecting int  // payments that B has answered to and that never come
+	lost      bool // A never comes back: it knows nothing of what happened since it left
+	punished  bool // LSP_a takes everything in its channel with A
 }
 
 // failure is a check that does not hold, as an error.
