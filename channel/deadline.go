@@ -53,13 +53,15 @@ func (t *turn) blockConnected() {
 	t.progressEnd()
 }
 
-// pastDeadline says whether an HTLC has to be decided on chain. BOLT 2 "cltv_expiry_delta Selection", Requirements.
+// pastDeadline says whether an HTLC has to be decided on chain. BOLT 2 "cltv_expiry_delta Selection", Requirements. One that was proposed and
+// not signed for counts as well: the peer owes a revoke_and_ack, and when it sends that, be it as late as it likes, the HTLC is
+// signed for and may be fulfilled, while the incoming one has run out.
 func (s *State) pastDeadline() (string, bool) {
 	if s.phase != PhaseNormal && s.phase != PhaseShutdown {
 		return "", false
 	}
 	for _, h := range s.offered {
-		if h.add >= Signed && s.height >= h.Expiry+s.params.Grace {
+		if s.height >= h.Expiry+s.params.Grace {
 			return fmt.Sprintf("htlc %d we offered is %d blocks past its cltv_expiry %d", h.Key.HTLC, s.height-h.Expiry, h.Expiry), true
 		}
 	}

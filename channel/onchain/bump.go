@@ -69,7 +69,8 @@ func (s *State) child(l *live) (wish, bool) {
 	if l.owner == Remote && !pressing {
 		return wish{}, false // let the peer pay
 	}
-	fee := c.fee(s.height, own+weight, s.rates) - l.Fee // of the whole, less what the commitment pays itself
+	idle := s.idle(l)
+	fee := max(c.fee(s.height, own+weight, s.rates), idle.fee(s.height, own+weight, s.rates)) - l.Fee // of the whole, less what the commitment pays itself
 	if fee < relay(s.rates, weight) {
 		return wish{}, false
 	}
@@ -77,7 +78,7 @@ func (s *State) child(l *live) (wish, bool) {
 	w := wish{
 		Bump: Bump{
 			Out: how.Prev, Prev: l.Tx.TxOut[anchor], Sequence: how.Sequence, Witness: how.Weight,
-			Rate: rate, Extra: max(rate.Fee(own)-l.Fee, 0), MaxFee: max(c.budget(), fee), Deadline: c.deadline, Parent: parent,
+			Rate: rate, Extra: max(rate.Fee(own)-l.Fee, 0), MaxFee: max(c.budget(), idle.budget(), fee), Deadline: c.deadline, Parent: parent,
 		},
 		fee: fee, weight: weight, parent: own, parentFee: l.Fee,
 	}
@@ -130,12 +131,20 @@ func (s *State) stake(l *live) (c curve, pressing bool) {
 			before(max(h.Expiry, back-min(back, deep)), h.Amount)
 		}
 	}
-	pressing = c.value > 0
-	if !pressing && l.owner == Local && l.ToOwner >= 0 {
-		c.value = l.Tx.TxOut[l.ToOwner].Value / idleShare
+	if c.value == 0 {
+		return s.idle(l), false
 	}
 	c.deadline = max(c.deadline, c.start)
-	return c, pressing
+	return c, true
+}
+
+// idle is what our balance alone is worth: little, and without hurry. A small HTLC does not make it less.
+func (s *State) idle(l *live) curve {
+	c := curve{start: s.start, deadline: s.start + sweepWindow}
+	if l.owner == Local && l.ToOwner >= 0 {
+		c.value = l.Tx.TxOut[l.ToOwner].Value / idleShare
+	}
+	return c
 }
 
 // hasOutput says whether an HTLC has an output in any commitment that may confirm.
