@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,18 +21,30 @@ import (
 	"lightningrod/node"
 )
 
-// built is the two programs.
+// programs is where rodd and rod are, if build was called. TestMain removes it.
+var programs string
+
+var build = sync.OnceValue(func() (err error) {
+	if programs, err = os.MkdirTemp("", "programs"); err != nil {
+		return err
+	}
+	out, err := exec.Command("go", "build", "-o", programs+"/", "lightningrod/cmd/rodd", "lightningrod/cmd/rod").CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("%w\n%s", err, out)
+	}
+	return err
+})
+
+// built is the paths of the two programs.
 func built(t testing.TB) (rodd, rod string) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("builds the programs")
 	}
-	dir := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", dir+"/", "lightningrod/cmd/rodd", "lightningrod/cmd/rod")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	if err := build(); err != nil {
+		t.Fatal(err)
 	}
-	return filepath.Join(dir, "rodd"), filepath.Join(dir, "rod")
+	return filepath.Join(programs, "rodd"), filepath.Join(programs, "rod")
 }
 
 // TestFreshMachine: with an empty home folder, no configuration and no argument, rodd comes up on the embedded chain, and rod getinfo answers.

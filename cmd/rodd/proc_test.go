@@ -24,7 +24,11 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asRodd) != "" {
 		main()
 	}
-	os.Exit(m.Run())
+	status := m.Run()
+	if programs != "" {
+		os.RemoveAll(programs)
+	}
+	os.Exit(status)
 }
 
 // patience is how long a process may take on a busy machine.
