@@ -286,7 +286,7 @@ func (w *World) tick(seconds int64) {
 	}
 }
 
-const maxPayments = 10
+const maxPayments = 16
 
 // amounts are from dust over what a commitment shows to more than a channel has.
 var amounts = []lnwire.MilliSatoshi{50_000_000, 1, 353_999, 354_000, 2_000_000, 123_456_789, 250_000_001, 450_000_000}
@@ -311,13 +311,17 @@ func (w *World) actPay(arg int) string {
 	case 19:
 		x.payer = w.other()
 	}
+	if arg == 6 {
+		x.amount = w.most(x)
+	}
 	return w.pay(x)
 }
 
-// payBurst is several payments at once over the same channels: of one hash, or of several.
+// payBurst is several payments at once over the same channels: of one hash or of several, with one cltv_expiry or several.
 func (w *World) payBurst(arg int) (text string) {
-	for i := range 3 {
-		x := wish{payer: w.node('A'), payee: w.node('B'), amount: 30_000_000, parts: 1}
+	count := []int{11, 3, 3, 3}[arg]
+	for i := range count {
+		x := wish{payer: w.node('A'), payee: w.node('B'), amount: 12_000_000, parts: 1}
 		if again := w.last(); arg == 3 && i > 0 && again != nil {
 			x.again = again
 		} else if arg == 2 {
@@ -329,6 +333,25 @@ func (w *World) payBurst(arg int) (text string) {
 		}
 	}
 	return text
+}
+
+// most is what a payer can just send: all that its channel takes.
+func (w *World) most(x wish) lnwire.MilliSatoshi {
+	amount := amounts[6]
+	for _, in := range x.payer.inboxes {
+		out, _, ok := in.state.Usable()
+		path := w.path(x.payer, x.payee)
+		if !ok || path == nil || path[1].index != in.peer {
+			continue
+		}
+		amount = out.Max
+		for range len(path) - 2 {
+			fee, _ := w.policy.Fee(amount)
+			amount -= min(amount-1, fee)
+		}
+		break
+	}
+	return amount
 }
 
 func (w *World) last() *payment {

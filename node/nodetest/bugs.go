@@ -5,17 +5,14 @@ import (
 	"math"
 	"slices"
 
-	"lightningrod/chain"
 	"lightningrod/channel"
 	"lightningrod/node/forward"
 	"lightningrod/rod"
-
-	"github.com/btcsuite/btcd/wire"
 )
 
-// Bug is a mistake put back on purpose: if the simulator does not find it, its silence about others is worth nothing. Each is one
-// the engine, recovery or the rod table could make, expressed in the simulator's own wiring, so that no production code
-// has a switch for it.
+// Bug is a mistake put back on purpose: if the simulator does not find it, its silence about others is worth nothing. Each is expressed in
+// the simulator's own wiring, so that no production code has a switch for it: those on chain by what a channel hears, and by what of it
+// is published. Only BugNearDust is inside a channel; it is there with the build tag rodbugs alone.
 type Bug uint8
 
 // The bugs. Bugs has what they are.
@@ -50,6 +47,16 @@ const (
 	BugWatchesFirst
 	BugRefusalKept
 	BugWaitsForever
+	BugMissingTheirs
+	BugMissingOurs
+	BugOwnCommitment
+	BugHashAndAmount
+	BugFirstOfEqual
+	BugBatched
+	BugFeesReset
+	BugNearDust
+	BugRowUnread
+	BugForkKept
 	endOfBugs
 )
 
@@ -85,6 +92,16 @@ var Bugs = [endOfBugs]struct{ ID, Text string }{
 	BugWatchesFirst:         {"", "watches are looked up before the tracker has left a fork"},
 	BugRefusalKept:          {"", "a payment that cannot be made stays with the payer's side"},
 	BugWaitsForever:         {"", "what waits for its LSP is never given up"},
+	BugMissingTheirs:        {"A1", "an HTLC that is not in the peer's confirmed commitment is failed, its preimage known"},
+	BugMissingOurs:          {"A2", "an HTLC that is not in our confirmed commitment is failed, its preimage known"},
+	BugOwnCommitment:        {"A3", "only preimages of HTLCs in our own commitment are looked for on chain"},
+	BugHashAndAmount:        {"A4", "an HTLC on chain is known by its hash and amount"},
+	BugFirstOfEqual:         {"A5", "of HTLCs with one hash in a revoked commitment only the first is failed"},
+	BugBatched:              {"A6", "penalties are put together, and are lost together"},
+	BugFeesReset:            {"A8", "claims are put together, and their fees begin anew whenever one is lost"},
+	BugNearDust:             {"C2", "HTLCs a little above dust are left out when fees are reckoned"},
+	BugRowUnread:            {"", "the row of a revoked commitment is looked for before it is written"},
+	BugForkKept:             {"A13", "channels do not hear of blocks that have left the chain"},
 }
 
 // rows are the rows of a decision that are written.
@@ -242,9 +259,3 @@ func refusal(h channel.HTLC) forward.Event {
 }
 
 const all = math.MaxInt
-
-// facts are the facts that channels hear.
-func (b Bug) facts(n *node, facts []chain.Fact) []chain.Fact { return facts }
-
-// publish treats a transaction in the wrong way.
-func (b Bug) publish(n *node, owner channel.ID, tx *wire.MsgTx) bool { return false }

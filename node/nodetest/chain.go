@@ -109,7 +109,27 @@ func (c *Chain) add(tx *wire.MsgTx, id chainhash.Hash, by int, must bool) error 
 		return err
 	}
 	p.must = must
-	evict, err := c.conflicts(p)
+	return c.swap(p.fee, p.weight, p)
+}
+
+// pair takes a child together with a parent that was refused: both pay for both (bitcoind, since version 28).
+func (c *Chain) pair(parent, child *wire.MsgTx, id [2]chainhash.Hash, by int) error {
+	p, err := c.check(parent, id[0], by)
+	if p == nil {
+		return err
+	}
+	c.pool = append(c.pool, p)
+	q, err := c.check(child, id[1], by)
+	c.pool = c.pool[:len(c.pool)-1]
+	if err != nil {
+		return err
+	}
+	return c.swap(p.fee+q.fee, p.weight+q.weight, p, q)
+}
+
+// swap takes transactions into the mempool in the place of what they are in conflict with.
+func (c *Chain) swap(fee, weight int64, list ...*pooled) error {
+	evict, err := c.conflicts(fee, weight, list)
 	if err != nil {
 		return err
 	}
@@ -117,7 +137,7 @@ func (c *Chain) add(tx *wire.MsgTx, id chainhash.Hash, by int, must bool) error 
 		c.replaced++
 		c.pool = slices.DeleteFunc(c.pool, func(q *pooled) bool { return evict[q.id] })
 	}
-	c.pool = append(c.pool, p)
+	c.pool = append(c.pool, list...)
 	return nil
 }
 
@@ -163,7 +183,7 @@ func (c *Chain) check(tx *wire.MsgTx, id chainhash.Hash, by int) (*pooled, error
 		c.made[id] = made{by, p.fee}
 	}
 	if p.fee < relayFee(p.weight) {
-		return nil, errFee
+		return p, errFee
 	}
 	return p, nil
 }
@@ -192,17 +212,20 @@ func (c *Chain) ripe(tx *wire.MsgTx, in *wire.TxIn) bool {
 	return wait == 0 || confirmed && c.height()+1 >= at+wait
 }
 
-// conflicts are the transactions that p replaces, with their descendants.
-func (c *Chain) conflicts(p *pooled) (map[chainhash.Hash]bool, error) {
+// conflicts are the transactions that a list replaces, with their descendants.
+func (c *Chain) conflicts(fee, weight int64, list []*pooled) (map[chainhash.Hash]bool, error) {
 	var evict map[chainhash.Hash]bool
 	var fees int64
+	must := list[0].must
 	for _, q := range c.pool { // parents come first
-		direct := slices.ContainsFunc(q.tx.TxIn, func(in *wire.TxIn) bool { return spends(p.tx, in.PreviousOutPoint) })
+		direct := slices.ContainsFunc(q.tx.TxIn, func(in *wire.TxIn) bool {
+			return slices.ContainsFunc(list, func(p *pooled) bool { return spends(p.tx, in.PreviousOutPoint) })
+		})
 		child := len(evict) > 0 && slices.ContainsFunc(q.tx.TxIn, func(in *wire.TxIn) bool { return evict[in.PreviousOutPoint.Hash] })
 		if !direct && !child {
 			continue
 		}
-		if direct && !p.must && q.fee*p.weight >= p.fee*q.weight {
+		if direct && !must && q.fee*weight >= fee*q.weight {
 			return nil, errConflict
 		}
 		if evict == nil {
@@ -211,11 +234,13 @@ func (c *Chain) conflicts(p *pooled) (map[chainhash.Hash]bool, error) {
 		evict[q.id] = true
 		fees += q.fee
 	}
-	if len(evict) > 0 && !p.must && p.fee < fees+relayFee(p.weight) {
+	if len(evict) > 0 && !must && fee < fees+relayFee(weight) {
 		return nil, errConflict
 	}
-	if slices.ContainsFunc(p.tx.TxIn, func(in *wire.TxIn) bool { return evict[in.PreviousOutPoint.Hash] }) {
-		return nil, errConflict
+	for _, p := range list {
+		if slices.ContainsFunc(p.tx.TxIn, func(in *wire.TxIn) bool { return evict[in.PreviousOutPoint.Hash] }) {
+			return nil, errConflict
+		}
 	}
 	return evict, nil
 }

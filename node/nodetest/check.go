@@ -30,6 +30,7 @@ const (
 	invOutcome      = "a payment has one outcome, and the payer's is the payee's"
 	invMoney        = "at the end everybody has what the outcomes say, to the msat"
 	invValid        = "what honest nodes publish is valid"
+	invTime         = "an outgoing HTLC has ended before its incoming one runs out"
 	invPassed       = "how an outgoing HTLC ended reaches its incoming one"
 	invSwept        = "everything of an honest node in a commitment that was confirmed is swept by it"
 	invJustice      = "justice: all of a revoked commitment is the honest side's"
@@ -37,7 +38,7 @@ const (
 )
 
 var invariants = []string{invConservation, invOneChild, invParent, invFail, invFulfill, invHeld, invDeadline, invReleased, invPid,
-	invDurable, invQuiet, invRead, invEnd, invOutcome, invMoney, invValid, invPassed, invSwept, invJustice, invCoins}
+	invDurable, invQuiet, invRead, invEnd, invOutcome, invMoney, invValid, invTime, invPassed, invSwept, invJustice, invCoins}
 
 // Stats are counts over runs.
 type Stats struct {
@@ -229,7 +230,7 @@ func (w *World) tell(t *turn, ends map[nodeKey]settledHTLC, k nodeKey, before, a
 
 // wentOnChain accepts a close by force that some deadline or the operator demands.
 func (w *World) wentOnChain(n *node, in *inbox, prev *channel.State) {
-	w.must(invQuiet, in.edge.onChain || w.truth.claimed[in.edge] || overdue(in.state) || w.nodes[in.peer].bad,
+	w.must(invQuiet, in.edge.onChain || w.truth.claimed[in.edge] || overdue(in.state, in.state.Height()) || overdue(prev, in.state.Height()) || w.nodes[in.peer].bad,
 		"%s closes %s by force without need\n%v", n.name, in.edge.name(w), prev)
 	if !in.edge.onChain {
 		w.trace("  %s goes on chain", in.edge.name(w))
@@ -238,14 +239,14 @@ func (w *World) wentOnChain(n *node, in *inbox, prev *channel.State) {
 }
 
 // overdue says whether an HTLC has to be decided on chain (BOLT 2 "cltv_expiry_delta Selection").
-func overdue(s *channel.State) bool {
+func overdue(s *channel.State, height uint32) bool {
 	for _, h := range s.Offered() {
-		if s.Height() >= h.HTLC.Expiry+3 {
+		if height >= h.HTLC.Expiry+3 {
 			return true
 		}
 	}
 	for _, h := range s.Received() {
-		if _, paid := h.Outcome.(channel.Fulfill); paid && s.Height()+18 >= h.HTLC.Expiry {
+		if _, paid := h.Outcome.(channel.Fulfill); paid && height+18 >= h.HTLC.Expiry {
 			return true
 		}
 	}
@@ -450,12 +451,28 @@ func (w *World) held(n *node) {
 	}
 }
 
+// inTime: when the payer of an HTLC may take it back, what was paid for it downstream must be known, or back: only the fee market may
+// be the death of small ones.
+func (w *World) inTime(n *node) {
+	for _, in := range n.inboxes {
+		for _, h := range in.state.Received() {
+			child, ok := w.truth.child[nodeKey{n.index, h.HTLC.Key}]
+			if !ok || n.height() < h.HTLC.Expiry || w.cfg.congested && h.HTLC.Amount < lost || h.HTLC.Amount < worthless {
+				continue
+			}
+			_, ended := w.truth.resolved[nodeKey{n.index, child}]
+			w.must(invTime, ended, "%s at height %d: HTLC %v has run out at %d, its outgoing one %v has not ended", n.name, n.height(), h.HTLC.Key, h.HTLC.Expiry, child)
+		}
+	}
+}
+
 // look is done after every step.
 func (w *World) look() {
 	for _, n := range w.nodes {
 		if !n.bad {
 			w.related(n)
 			w.held(n)
+			w.inTime(n)
 		}
 	}
 }

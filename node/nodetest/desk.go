@@ -32,11 +32,15 @@ func (n *node) asks(list []ask) {
 	}
 }
 
-// publish takes the place of what the same channel published before and this is in conflict with.
+// publish broadcasts a transaction from now on. It takes the place of what the same channel published before and this is in conflict with.
 func (n *node) publish(owner channel.ID, tx *wire.MsgTx) {
-	if n.w.bug.publish(n, owner, tx) {
+	if tx = n.w.bug.publish(n, owner, tx); tx == nil {
 		return
 	}
+	n.publishes(owner, tx)
+}
+
+func (n *node) publishes(owner channel.ID, tx *wire.MsgTx) {
 	id := tx.TxHash()
 	n.publishing = slices.DeleteFunc(n.publishing, func(p publication) bool {
 		return p.owner == owner && (p.id == id || spends(p.tx, tx.TxIn[0].PreviousOutPoint))
@@ -49,6 +53,13 @@ func (n *node) publish(owner channel.ID, tx *wire.MsgTx) {
 func (n *node) broadcast(p publication) {
 	before := n.w.chain.pooled(p.id) != nil
 	err := n.w.chain.publish(p.tx, p.id, n.index)
+	if err == errMissing {
+		for _, q := range n.publishing {
+			if q.id == p.tx.TxIn[0].PreviousOutPoint.Hash {
+				err = n.w.chain.pair(q.tx, p.tx, [2]chainhash.Hash{q.id, p.id}, n.index)
+			}
+		}
+	}
 	if n.w.log != nil && !before {
 		if _, done := n.w.chain.mined[p.id]; !done {
 			n.w.trace("  %s publishes %s: %v", n.name, n.w.describe(p.tx, p.id), err)
@@ -188,6 +199,10 @@ func (n *node) chainNotices(in *inbox, t *turn, notices []channel.Notice) (bumps
 			n.wallet.undo(t)
 			n.wallet.release(x.Tx)
 		case channel.NeedRevoked:
+			if n.w.bug == BugRowUnread {
+				n.readRevoked(in.id, x.Number)
+				break
+			}
 			t.durable = append(t.durable, func() { n.readRevoked(in.id, x.Number) }) // the row may still be in the queue
 		}
 	}

@@ -251,7 +251,7 @@ func (w *World) judgeHTLC(n *node, e *edge, x *ending, h *commitment.HTLCOutput)
 }
 
 // lost is what a fee market that stays high may take from an HTLC, in msat: claims pay up to half of their value.
-const lost = 20_000_000
+const lost = 10_000_000
 
 // judgeAgreed: a cooperative close pays the balance, less the fee that the opener pays, and what is too little for an output.
 func (w *World) judgeAgreed(n *node, e *edge, x *ending) {

@@ -29,6 +29,7 @@ type node struct {
 	learnt map[[32]byte][32]byte // preimages that peers have shown, by hash
 	bad    bool                  // it is the adversary: nothing it does or has is judged
 	holds  bool                  // and settles nothing
+	fails  bool                  // and settles everything as failed
 	seen   uint32                // the best height its backend has told; it survives crashes
 
 	// Memory.
@@ -78,7 +79,10 @@ type inbox struct {
 	usable bool            // the last of Usable and Unusable
 	locked map[uint64]bool // HTLCs of our own payments whose commitment was told to the payer's side
 
-	answering bool // the turn is the answer to a Bump
+	answering bool                 // the turn is the answer to a Bump
+	withheld  []channel.Resolved   // BugMissingTheirs, BugMissingOurs
+	batch     *batch               // BugBatched, BugFeesReset
+	failed    map[channel.Key]bool // BugHashAndAmount
 }
 
 // posted is an event; for Connected the connection it speaks of, and for Settle the rows that its turn makes obsolete.
@@ -210,7 +214,7 @@ func (n *node) turn(in *inbox, batch []posted) {
 	n.traceTurn(in, out)
 	bumps := n.chainNotices(in, t, out.Notices)
 	var heard []forward.Event
-	for _, x := range n.w.bug.order(out.Notices) {
+	for _, x := range n.w.bug.order(n.w.bug.onChain(n, in, out.Notices)) {
 		heard = append(heard, n.hears(in, x)...)
 	}
 	heard = append(heard, n.w.bug.misheard(in, batch)...)
@@ -318,8 +322,11 @@ func (n *node) command(c forward.Command) {
 }
 
 func (n *node) settle(k channel.Key, o channel.Outcome, clear []forward.Row) {
-	if n.holds {
+	switch {
+	case n.holds:
 		return
+	case n.fails:
+		o = channel.Fail{Reason: []byte("no")}
 	}
 	n.w.settling(n, k, o)
 	in := n.get(k.Channel)
@@ -428,6 +435,7 @@ func (n *node) restart() {
 	for _, in := range n.inboxes {
 		in.edge.remember(n.side(in.edge), in.state)
 	}
+	n.w.bug.restored(n)
 	n.w.restored(n)
 	n.tracker, n.doubt = chain.NewTracker(from.height, from.hash), 0
 	if from.hash == (chainhash.Hash{}) && n.w.bug != BugForkTrusted {

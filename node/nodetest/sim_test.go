@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -108,22 +109,29 @@ func report(seed int64, err error) string {
 	return fmt.Sprintf("seed %d: %v\n\nshrunk to %d bytes, -bytes %x:\n%s\n%v", seed, err, len(s), s, text, again)
 }
 
-var flagBugSeeds = flag.Int("bugseeds", 3000, "seeds in which TestBugs has to find a bug")
+var flagBugSeeds = flag.Int("bugseeds", 20000, "seeds in which TestBugs has to find a bug")
 
 // TestBugs puts bugs back, one at a time, and tells how many seeds it takes to find them.
 func TestBugs(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a while")
 	}
+	var table strings.Builder
 	for b := NoBug + 1; b < endOfBugs; b++ {
-		begin := time.Now()
-		_, seed, err := search(1, *flagBugSeeds, *flagSteps, b)
-		if err == nil {
-			t.Errorf("%-4s %-78s not found in %d seeds", Bugs[b].ID, Bugs[b].Text, *flagBugSeeds)
-			continue
-		}
-		t.Logf("%-4s %-78s seed %4d  %4.1f s  %s", Bugs[b].ID, Bugs[b].Text, seed, time.Since(begin).Seconds(), kindOf(err))
+		t.Run(fmt.Sprintf("%d%s", b, Bugs[b].ID), func(t *testing.T) {
+			if !b.build(t) {
+				return
+			}
+			begin := time.Now()
+			_, seed, err := search(1, *flagBugSeeds, *flagSteps, b)
+			if err == nil {
+				t.Errorf("%s: not found in %d seeds", Bugs[b].Text, *flagBugSeeds)
+				return
+			}
+			fmt.Fprintf(&table, "\n%-4s %-88s seed %5d  %5.1f s  %s", Bugs[b].ID, Bugs[b].Text, seed, time.Since(begin).Seconds(), kindOf(err))
+		})
 	}
+	t.Log(table.String())
 }
 
 // FuzzNode has the fuzzer write schedules.

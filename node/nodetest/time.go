@@ -14,9 +14,15 @@ import (
 // advance mines blocks. Where something is due on chain, everybody sees them one by one, lag of them late, and does what they demand.
 func (w *World) advance(blocks, lag int) {
 	for blocks > 0 {
-		n := 1
+		n, due := 1, true
 		if !w.busy() {
-			n = min(blocks, w.quiet())
+			n = w.quiet()
+			n, due = min(blocks, n), n <= blocks
+		}
+		if n > maxLag { // nobody is that slow
+			for _, n := range w.nodes {
+				n.runAll()
+			}
 		}
 		for range n {
 			w.mine()
@@ -27,7 +33,7 @@ func (w *World) advance(blocks, lag int) {
 				n.seen = to
 			}
 		}
-		if w.busy() || n < blocks {
+		if due {
 			w.react()
 		}
 	}
@@ -42,6 +48,7 @@ func (w *World) pass(blocks int) {
 // mine adds one block.
 func (w *World) mine() {
 	w.stats.Blocks++
+	w.bug.block(w)
 	w.chain.mine()
 	w.peak = max(w.peak, w.chain.height())
 	for _, r := range w.rogues() {
@@ -137,6 +144,9 @@ func (w *World) after(e *edge, delay uint32, yield func(h uint32)) {
 	}
 }
 
+// maxLag is how many blocks late a node may see the chain.
+const maxLag = 2
+
 // quiet is the number of blocks until the next moment, at least 1.
 func (w *World) quiet() int {
 	now, next := w.chain.height(), w.chain.height()+20
@@ -144,8 +154,11 @@ func (w *World) quiet() int {
 		next = now + 2100
 	}
 	w.moments(func(h uint32) {
-		if h > now && h < next {
-			next = h
+		for range maxLag + 1 {
+			if h > now && h < next {
+				next = h
+			}
+			h++
 		}
 	})
 	return int(next - now)
@@ -234,15 +247,18 @@ func (w *World) actMarket(arg int) string {
 	return fmt.Sprintf("%d sat/kw, told %d", w.chain.rate, w.told.Urgent)
 }
 
-// actMute has the adversary say nothing more on one of its channels, or never again say how an HTLC ends.
+// actMute has the adversary say nothing more on one of its channels, or never again how an HTLC ends, or that it failed, whatever is true.
 func (w *World) actMute(arg int) string {
 	n, e := w.adversary(arg / 2)
 	switch {
 	case n == nil:
 		return ""
-	case arg%2 == 0:
+	case arg%3 == 0:
 		n.bad, n.holds = true, true
 		return n.name + " settles nothing"
+	case arg%3 == 1:
+		n.bad, n.fails = true, true
+		return n.name + " fails everything"
 	}
 	n.bad, e.mute[n.side(e)] = true, true
 	return fmt.Sprintf("%s on %s", n.name, e.name(w))
@@ -269,7 +285,7 @@ var ways = [...]struct {
 	more               int64
 }{
 	{0, -1000, 0, 0}, {0, -3, 0, 0}, {0, 2, 0, 30}, {1, -1000, 0, 30}, {1, 1, 7, 0},
-	{2, -1000, 0, 0}, {3, 20, 0, 0}, {5, -1000, 0, 100}, {0, 4, 6, 50}, {1000, -1000, 0, 0},
+	{2, -1000, 0, 0}, {3, 20, 0, 0}, {5, -1000, 0, 100}, {0, 4, 6, 90}, {1000, -1000, 0, 0},
 }
 
 // actCheat has the adversary publish a commitment, perhaps a revoked one.
@@ -327,11 +343,6 @@ func (w *World) finish() {
 	}
 	w.trace("finish")
 	for round := range 400 {
-		for _, e := range w.edges {
-			if e.mute[0] || e.mute[1] { // who owes a revoke_and_ack for too long is hung up on
-				w.cut(e.link, [2]bool{true, true})
-			}
-		}
 		for _, l := range w.links {
 			w.connect(l)
 		}
@@ -344,7 +355,7 @@ func (w *World) finish() {
 		if w.leftovers() == "" {
 			break
 		}
-		if round == 60 {
+		if round == 100 {
 			w.chain.rate = 0
 		}
 		w.tick([]int64{61, 61, 601, 3600}[round%4])
