@@ -1,0 +1,5 @@
+//go:build !race
+
+package chainmatrix
+
+const slow = false
