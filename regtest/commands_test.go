@@ -35,19 +35,26 @@ func init() { // not at the declaration: a script's line refers to its command
 		"repeat":  {"repeat TIMES", 1, 1, nil, (*world).repeat},
 		"restart": {"restart NODE...", 1, 9, nil, (*world).restartNodes},
 
-		"fund":        {"fund NODE...", 1, 9, nil, (*world).fund},
-		"fee":         {"fee SAT_PER_KW", 1, 1, nil, (*world).fee},
-		"mine":        {"mine BLOCKS", 1, 1, nil, (*world).mineBlocks},
-		"connect":     {"connect NODE NODE [wire]", 2, 3, nil, (*world).connect},
-		"cut":         {"cut NODE NODE after=MESSAGES", 2, 2, []string{"after"}, (*world).cut},
-		"disconnect":  {"disconnect NODE NODE", 2, 2, nil, (*world).disconnect},
-		"open":        {"open NODE NODE CAPACITY [private] [push=AMOUNT]", 3, 4, []string{"push"}, (*world).open},
-		"usable":      {"usable NODE NODE [CHANNELS]", 2, 3, nil, (*world).usable},
-		"pay":         {payUsage, 3, 6, payOptions, (*world).pay},
-		"keep paying": {"keep " + payUsage, 3, 6, payOptions, (*world).keepPaying},
-		"stop paying": {"stop paying", 0, 0, nil, (*world).stopPaying},
-		"close":       {"close NODE NODE", 2, 2, nil, (*world).close},
-		"closed":      {"closed NODE NODE", 2, 2, nil, (*world).closed},
+		"fund":           {"fund NODE...", 1, 9, nil, (*world).fund},
+		"fee":            {"fee SAT_PER_KW", 1, 1, nil, (*world).fee},
+		"mine":           {"mine BLOCKS", 1, 1, nil, (*world).mineBlocks},
+		"connect":        {"connect NODE NODE [wire]", 2, 3, nil, (*world).connect},
+		"cut":            {"cut NODE NODE after=MESSAGES", 2, 2, []string{"after"}, (*world).cut},
+		"disconnect":     {"disconnect NODE NODE", 2, 2, nil, (*world).disconnect},
+		"open":           {"open NODE NODE CAPACITY [private] [push=AMOUNT]", 3, 4, []string{"push"}, (*world).open},
+		"usable":         {"usable NODE NODE [CHANNELS]", 2, 3, nil, (*world).usable},
+		"pay":            {payUsage, 3, 6, payOptions, (*world).pay},
+		"keep paying":    {"keep " + payUsage, 3, 6, payOptions, (*world).keepPaying},
+		"stop paying":    {"stop paying", 0, 0, nil, (*world).stopPaying},
+		"hodl":           {"hodl NAME PAYER PAYEE AMOUNT", 4, 4, nil, (*world).hodl},
+		"settle":         {"settle NAME", 1, 1, nil, (*world).settle},
+		"expect outcome": {"expect outcome NAME paid|failed", 2, 2, nil, (*world).outcome},
+		"force":          {"force NODE NODE", 2, 2, nil, (*world).force},
+		"swept":          {"swept NODE NODE [gains=AMOUNT,AMOUNT]", 2, 2, []string{"gains"}, (*world).swept},
+		"snapshot":       {"snapshot NODE", 1, 1, nil, (*world).snapshot},
+		"restore":        {"restore NODE", 1, 1, nil, (*world).restore},
+		"close":          {"close NODE NODE", 2, 2, nil, (*world).close},
+		"closed":         {"closed NODE NODE", 2, 2, nil, (*world).closed},
 
 		"hold":        {"hold NODE NODE AMOUNT", 3, 3, nil, (*world).hold},
 		"unblock":     {"unblock NODE LSP NODE", 3, 3, nil, (*world).unblock},
@@ -71,18 +78,21 @@ type world struct {
 	btc     *regtest.Bitcoin
 	fees    *regtest.Fees
 	nodes   map[string]regtest.Node
-	down    map[string]bool // stopped or killed
+	down    map[string]bool  // stopped or killed
+	coins   map[string]int64 // of those that are or were down, when that began
 	closing map[[2]string]*closing
 	wires   map[[2]string]*regtest.Wire
 	flows   []*flow
 	holding *holding
+	hodls   map[string]*hodl
+	forced  *forced
 	again   sync.WaitGroup // connections that are made again after a cut
 	script  string         // that runs
 }
 
 func newWorld(t *testing.T, kind string) *world {
 	t.Helper()
-	w := &world{t: t, kind: kind, btc: regtest.Bitcoind(t), nodes: map[string]regtest.Node{}, down: map[string]bool{}, closing: map[[2]string]*closing{}, wires: map[[2]string]*regtest.Wire{}}
+	w := &world{t: t, kind: kind, btc: regtest.Bitcoind(t), nodes: map[string]regtest.Node{}, down: map[string]bool{}, coins: map[string]int64{}, closing: map[[2]string]*closing{}, wires: map[[2]string]*regtest.Wire{}, hodls: map[string]*hodl{}}
 	w.fees = regtest.NewFees(t, w.btc)
 	t.Cleanup(w.again.Wait)
 	w.btc.Mine(1, burn) // a chain whose tip is young: nodes wait for that
@@ -160,10 +170,12 @@ func (w *world) stopNodes(l *line) error {
 		if err != nil {
 			return err
 		}
+		if err := w.goesDown(name); err != nil {
+			return err
+		}
 		if err := n.Stop(); err != nil {
 			return err
 		}
-		w.down[name] = true
 	}
 	return nil
 }
@@ -174,10 +186,19 @@ func (w *world) killNodes(l *line) error {
 		if err != nil {
 			return err
 		}
+		if err := w.goesDown(name); err != nil {
+			return err
+		}
 		n.Kill()
-		w.down[name] = true
 	}
 	return nil
+}
+
+// goesDown remembers what a node cannot be asked any more.
+func (w *world) goesDown(name string) (err error) {
+	w.down[name] = true
+	w.coins[name], err = w.nodes[name].Coins()
+	return err
 }
 
 func (w *world) restartNodes(l *line) error {

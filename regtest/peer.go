@@ -160,6 +160,21 @@ func (p *program) Kill() {
 	}
 }
 
+// Snapshot copies the folder, and Restore brings the copy back. The program must not run.
+func (p *program) Snapshot() error {
+	if err := os.RemoveAll(p.dir + ".old"); err != nil {
+		return err
+	}
+	return os.CopyFS(p.dir+".old", os.DirFS(p.dir))
+}
+
+func (p *program) Restore() error {
+	if err := os.RemoveAll(p.dir); err != nil {
+		return err
+	}
+	return os.CopyFS(p.dir, os.DirFS(p.dir+".old"))
+}
+
 // ended waits for a process that was asked to end.
 func (p *program) ended() error {
 	select {
