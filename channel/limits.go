@@ -27,14 +27,14 @@ func (s *State) load(v view, dust int64) load {
 		if h := &s.offered[i]; v.pays(h, true) {
 			ld.ours++
 			ld.oursIn += h.Amount
-			ld.outputs += output(h.Amount, dust)
+			ld.outputs += counted(h.Amount, dust)
 		}
 	}
 	for i := range s.received {
 		if h := &s.received[i]; v.pays(h, false) {
 			ld.theirs++
 			ld.theirsIn += h.Amount
-			ld.outputs += output(h.Amount, dust)
+			ld.outputs += counted(h.Amount, dust)
 		}
 	}
 	return ld
@@ -48,6 +48,9 @@ func output(amount lnwire.MilliSatoshi, dust int64) int {
 	}
 	return 1
 }
+
+// counted is output, for the fee.
+func counted(amount lnwire.MilliSatoshi, dust int64) int { return output(amount, dust+nearDust) }
 
 // room is what one side has to offer: from its share, less its reserve and, if it opened the channel, the fee of htlcs outputs.
 func room(share lnwire.MilliSatoshi, reserve int64, opener bool, rate chain.FeePerKw, htlcs int) int64 {
@@ -86,7 +89,7 @@ func (s *State) checkAdd(h *HTLC) *Refusal {
 		load
 		dust int64
 	}{{next, s.remote.DustLimit}, {s.load(viewLocalAll, s.local.DustLimit), s.local.DustLimit}} {
-		if err := s.checkAfford(ld.load, h.Amount, ld.outputs+output(h.Amount, ld.dust), rate); err != nil {
+		if err := s.checkAfford(ld.load, h.Amount, ld.outputs+counted(h.Amount, ld.dust), rate); err != nil {
 			return err
 		}
 	}
@@ -128,7 +131,7 @@ func (s *State) checkReceivedAdd(amount lnwire.MilliSatoshi, expiry uint32) *Vio
 	case next.theirsIn+amount > s.local.MaxInFlight:
 		return violation(bolt, "%d msat exceed max_htlc_value_in_flight_msat %d", uint64(next.theirsIn+amount), uint64(s.local.MaxInFlight))
 	}
-	n := next.outputs + output(amount, s.local.DustLimit)
+	n := next.outputs + counted(amount, s.local.DustLimit)
 	left := room(next.remote, s.local.Reserve, !s.params.Opener, s.rate(viewLocalNext), n) - int64(amount)
 	if left < 0 {
 		return violation(bolt, "amount_msat %d is %d msat more than the sender can afford", uint64(amount), -left)

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"lightningrod/channel"
+	"lightningrod/channel/commitment"
 	"lightningrod/node/forward"
 
 	"github.com/lightningnetwork/lnd/lnwire"
@@ -30,6 +31,7 @@ const (
 	invOutcome      = "a payment has one outcome, and the payer's is the payee's"
 	invMoney        = "at the end everybody has what the outcomes say, to the msat"
 	invValid        = "what honest nodes publish is valid"
+	invBuffer       = "who pays the fee keeps its reserve, and twice the fee, when it offers (BOLT 2)"
 	invTime         = "an outgoing HTLC has ended before its incoming one runs out"
 	invPassed       = "how an outgoing HTLC ended reaches its incoming one"
 	invSwept        = "everything of an honest node in a commitment that was confirmed is swept by it"
@@ -38,7 +40,7 @@ const (
 )
 
 var invariants = []string{invConservation, invOneChild, invParent, invFail, invFulfill, invHeld, invDeadline, invReleased, invPid,
-	invDurable, invQuiet, invRead, invEnd, invOutcome, invMoney, invValid, invTime, invPassed, invSwept, invJustice, invCoins}
+	invDurable, invQuiet, invRead, invEnd, invOutcome, invMoney, invValid, invBuffer, invTime, invPassed, invSwept, invJustice, invCoins}
 
 // Stats are counts over runs.
 type Stats struct {
@@ -168,9 +170,35 @@ func (w *World) turned(n *node, in *inbox, prev *channel.State, t *turn, out cha
 	}
 	err := in.state.Invariants()
 	w.must(invConservation, err == nil, "%s on %s: %v", n.name, in.edge.name(w), err)
+	w.buffer(n, in, out.Send)
 	for _, x := range out.Notices {
 		w.noticed(n, in, prev, t, x)
 	}
+}
+
+// buffer looks at the commitment that an opener has just signed with an HTLC of its own. HTLCs of the peer may have come in between: they
+// are not counted.
+func (w *World) buffer(n *node, in *inbox, sent []lnwire.Message) {
+	var added, signed, fee bool
+	for _, m := range sent {
+		switch m.(type) {
+		case *lnwire.UpdateAddHTLC:
+			added = true
+		case *lnwire.CommitSig:
+			signed = true
+		case *lnwire.UpdateFee:
+			fee = true
+		}
+	}
+	if !in.state.Opener() || !added || !signed || fee || in.state.OnChain() != nil {
+		return
+	}
+	p := in.state.OnchainParams(in.crypto)
+	spec := p.Theirs[len(p.Theirs)-1].Spec
+	ours := slices.DeleteFunc(slices.Clone(spec.HTLCs), func(h commitment.HTLC) bool { return h.Offered })
+	_, remote := in.state.Limits()
+	least := remote.Reserve + commitment.OpenerCost(2*spec.FeePerKw, commitment.Untrimmed(ours, p.RemoteDustLimit)+1)
+	w.must(invBuffer, int64(spec.ToOther) >= least*1000, "%s on %s: keeps %d msat, reserve and fee are %d sat\n%v", n.name, in.edge.name(w), uint64(spec.ToOther), least, in.state)
 }
 
 func (w *World) learns(n *node, x channel.Notice) {
