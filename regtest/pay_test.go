@@ -16,8 +16,8 @@ import (
 )
 
 // The words of pay: any takes every outcome, a refusal too; withdrawn has the payee take its invoice back before it is paid; unknown pays another hash
-// than the invoice's; fee and expiry are what the first hop gets too little of.
-const payUsage = "pay NODE NODE AMOUNT [xTIMES] [any] [withdrawn] [unknown] [by=AT_A_TIME] [parts=N] [less-fee=AMOUNT] [less-expiry=BLOCKS] [fails=NAME] [hop=N]"
+// than the invoice's; blinded wants an invoice with a blinded path; fee and expiry are what the first hop gets too little of.
+const payUsage = "pay NODE NODE AMOUNT [xTIMES] [any] [withdrawn] [unknown] [blinded] [by=AT_A_TIME] [parts=N] [less-fee=AMOUNT] [less-expiry=BLOCKS] [fails=NAME] [hop=N]"
 
 var payOptions = []string{"by", "parts", "less-fee", "less-expiry", "fails", "hop"}
 
@@ -27,6 +27,7 @@ type wish struct {
 	times, by int
 	any       bool
 	withdrawn bool
+	blinded   bool
 	fails     string
 	hop       int
 	payment   regtest.Payment // all but the invoice
@@ -49,6 +50,8 @@ func readWish(l *line) (x wish, err error) {
 			x.any = true
 		case word == "withdrawn":
 			x.withdrawn = true
+		case word == "blinded":
+			x.blinded = true
 		case word == "unknown":
 			x.payment.Unknown = true
 		default:
@@ -79,7 +82,7 @@ func (w *world) pay(l *line) error {
 	}
 	invoices := make(chan regtest.Invoice, x.times)
 	for range x.times {
-		inv, err := b.Invoice(x.amount)
+		inv, err := invoiceFor(b, x)
 		if err != nil {
 			return err
 		}
@@ -110,6 +113,16 @@ func (w *world) pay(l *line) error {
 		all = append(all, err)
 	}
 	return errors.Join(all...)
+}
+
+func invoiceFor(b regtest.Node, x wish) (regtest.Invoice, error) {
+	if !x.blinded {
+		return b.Invoice(x.amount)
+	}
+	if l, ok := b.(*regtest.Lnd); ok {
+		return l.Blinded(x.amount)
+	}
+	return regtest.Invoice{}, errors.New("only lnd makes invoices with blinded paths")
 }
 
 func payOne(a regtest.Node, inv regtest.Invoice, x wish) error {

@@ -141,18 +141,6 @@ func (p *program) launch() (err error) {
 	return err
 }
 
-func (p *program) running() bool {
-	if p.process == nil {
-		return false
-	}
-	select {
-	case <-p.process.done:
-		return false
-	default:
-		return true
-	}
-}
-
 // Kill ends the process as a power cut does.
 func (p *program) Kill() {
 	if p.process != nil {
