@@ -122,6 +122,9 @@ func TestOldDatabase(t *testing.T) {
 // commitment gives it, not a satoshi less than the fees. That is so by consent (rodd restore), and also when all of the folder was put back, which
 // nobody can see: then by what the peer proves.
 func TestRestoreDatabase(t *testing.T) {
+	if testing.Short() {
+		t.Skip("many processes")
+	}
 	for _, x := range []struct {
 		name    string
 		place   func(l *loss) (dir string)
@@ -184,12 +187,12 @@ func (l *loss) closes(alice *process, consent bool) {
 	for i := 0; i < 200 && (alice.balance().Confirmed <= l.coins || l.bob.balance().Confirmed == 0); i++ {
 		l.mine(1, nobodys, alice, l.bob)
 	}
-	const fees = 2000 // of a sweep
+	const fees = 20_000 // of sweeps that were overtaken by blocks on a busy machine; the old commitment differs by 30,000
 	if got := alice.balance().Confirmed - l.coins; got > l.balance || got < l.balance-fees {
 		l.t.Errorf("alice gets %d sat, the newest commitment gives her %d", got, l.balance)
 	}
 	bobs := capacity - l.balance
-	if got := l.bob.balance().Confirmed; got > bobs || got < bobs-2*fees {
+	if got := l.bob.balance().Confirmed; got > bobs || got < bobs-fees {
 		l.t.Errorf("bob gets %d sat, the newest commitment gives him %d", got, bobs)
 	}
 	if consent {

@@ -147,7 +147,10 @@ func tryToPay(from, to *process, sat uint64) error {
 // TestOnBitcoind: two nodes on a bitcoind open a channel, pay and close, while the bitcoind dies and comes back, and while they are killed. At the
 // start a dead bitcoind is one line; at work it is survived, and said.
 func TestOnBitcoind(t *testing.T) {
-	t.Parallel() // a bitcoind is missed after half a minute
+	if testing.Short() {
+		t.Skip("a bitcoind is missed after half a minute")
+	}
+	t.Parallel()
 	w := newTown(t)
 	dirA, _ := w.settle()
 	dirB, _ := w.settle()

@@ -33,6 +33,16 @@ func openTerminal(t *testing.T) (person, program *os.File) {
 	return person, program
 }
 
+// unseen waits until what is typed is no longer shown: the question comes a moment before.
+func unseen(t *testing.T, person *os.File) {
+	t.Helper()
+	until(t, "no echo", func() bool {
+		var mode syscall.Termios
+		_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, person.Fd(), syscall.TCGETS, uintptr(unsafe.Pointer(&mode)))
+		return errno != 0 || mode.Lflag&syscall.ECHO == 0
+	})
+}
+
 // converse runs a command on a terminal. Each answer is typed when its question is there; screen is all that was shown.
 func converse(t *testing.T, args []string, talk ...[2]string) (status int, screen string) {
 	t.Helper()
@@ -61,6 +71,9 @@ func converse(t *testing.T, args []string, talk ...[2]string) (status int, scree
 				break
 			}
 			asked += at + len(talk[0][0])
+			if strings.HasSuffix(talk[0][0], ": ") { // of a password
+				unseen(t, person)
+			}
 			if _, err := person.WriteString(talk[0][1]); err != nil {
 				t.Fatal(err)
 			}
