@@ -92,6 +92,9 @@ type world struct {
 
 func newWorld(t *testing.T, kind string) *world {
 	t.Helper()
+	if kind == "lnd" {
+		regtest.FindLnd(t) // before anything else starts
+	}
 	w := &world{t: t, kind: kind, btc: regtest.Bitcoind(t), nodes: map[string]regtest.Node{}, down: map[string]bool{}, coins: map[string]int64{}, closing: map[[2]string]*closing{}, wires: map[[2]string]*regtest.Wire{}, hodls: map[string]*hodl{}}
 	w.fees = regtest.NewFees(t, w.btc)
 	t.Cleanup(w.again.Wait)

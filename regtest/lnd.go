@@ -28,11 +28,16 @@ type Lnd struct {
 
 var _ Node = (*Lnd)(nil)
 
-// NewLnd starts an lnd on a bitcoind, with these options besides. It is the command in ROD_LND, or lnd from PATH; without one the
-// test is skipped, or fails (RequirePeers).
+// FindLnd is the command in ROD_LND, or lnd from PATH; without one the test is skipped, or fails (RequirePeers).
+func FindLnd(t testing.TB) []string {
+	t.Helper()
+	return find(t, "ROD_LND", "lnd")
+}
+
+// NewLnd starts an lnd on a bitcoind, with these options besides.
 func NewLnd(t testing.TB, name string, btc *Bitcoin, options ...string) *Lnd {
 	t.Helper()
-	command := find(t, "ROD_LND", "lnd")
+	command := FindLnd(t)
 	p := newProgram(t, name)
 	l := &Lnd{program: p, addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(freePort(t)))}
 	rest := net.JoinHostPort("127.0.0.1", strconv.Itoa(freePort(t)))

@@ -30,12 +30,16 @@ type Rodd struct {
 
 var _ Node = (*Rodd)(nil)
 
+// roddDir is where roddBuilt has put it; empty: nobody wanted it yet.
+var roddDir string
+
 // roddBuilt is the daemon's binary, built once for all tests.
 var roddBuilt = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "regtest")
 	if err != nil {
 		return "", err
 	}
+	roddDir = dir
 	path := filepath.Join(dir, "rodd")
 	out, err := exec.Command("go", "build", "-o", path, "lightningrod/cmd/rodd").CombinedOutput()
 	if err != nil {
@@ -46,8 +50,8 @@ var roddBuilt = sync.OnceValues(func() (string, error) {
 
 // RemoveBuilt removes what NewRodd built. For TestMain, after the tests.
 func RemoveBuilt() {
-	if path, _ := roddBuilt(); path != "" {
-		os.RemoveAll(filepath.Dir(path))
+	if roddDir != "" {
+		os.RemoveAll(roddDir)
 	}
 }
 
