@@ -18,7 +18,7 @@ import (
 )
 
 // Lnd is an lnd of a test, with its default settings: only where it listens, how often it asks for blocks and how long it collects
-// gossip are set. It is asked by its REST gateway, whose JSON has 64-bit numbers as text and bytes in base64.
+// gossip are set, and that it does not look for strangers (it would connect anew to those it knows). It is asked by its REST gateway, whose JSON has 64-bit numbers as text and bytes in base64.
 type Lnd struct {
 	*program
 	api  caller
@@ -47,7 +47,7 @@ func NewLnd(t testing.TB, name string, btc *Bitcoin, options ...string) *Lnd {
 		"--rpclisten="+net.JoinHostPort("127.0.0.1", strconv.Itoa(freePort(t))),
 		"--bitcoin.regtest", "--bitcoin.node=bitcoind", "--bitcoind.rpchost="+btc.Access.Addr, "--bitcoind.rpccookie="+btc.Access.Cookie,
 		"--bitcoind.rpcpolling", "--bitcoind.blockpollinginterval=100ms", "--bitcoind.txpollinginterval=100ms",
-		"--trickledelay=100", "--debuglevel="+level("info"),
+		"--nobootstrap", "--trickledelay=100", "--debuglevel="+level("info"),
 	), options...)
 	if err := l.Start(); err != nil {
 		t.Fatal(err)
