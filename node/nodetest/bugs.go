@@ -259,3 +259,6 @@ func refusal(h channel.HTLC) forward.Event {
 }
 
 const all = math.MaxInt
+
+// foundBy is a seed that finds each bug, so that a run of the tests need not look for one. Where it finds nothing any more, the search begins anew.
+var foundBy = map[Bug]int64{}

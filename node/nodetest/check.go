@@ -261,9 +261,27 @@ func (w *World) wentOnChain(n *node, in *inbox, prev *channel.State) {
 	w.must(invQuiet, in.edge.onChain || w.truth.claimed[in.edge] || overdue(in.state, in.state.Height()) || overdue(prev, in.state.Height()) || w.nodes[in.peer].bad,
 		"%s closes %s by force without need\n%v", n.name, in.edge.name(w), prev)
 	if !in.edge.onChain {
+		w.neglected(in, prev)
 		w.trace("  %s goes on chain", in.edge.name(w))
 	}
 	in.edge.onChain = true
+}
+
+// neglected: when everybody is connected and has had time, an HTLC is overdue only because the peer waits for the one that it offered
+// for it.
+func (w *World) neglected(in *inbox, prev *channel.State) {
+	peer := w.nodes[in.peer]
+	if w.finishAt == 0 || peer.bad || w.truth.claimed[in.edge] || in.edge.ending(w) != nil {
+		return
+	}
+	for _, h := range prev.Offered() {
+		if in.state.Height() < h.HTLC.Expiry+3 || h.HTLC.Expiry < w.finishAt+delta {
+			continue
+		}
+		child, forwarded := w.truth.child[nodeKey{peer.index, h.HTLC.Key}]
+		_, ended := w.truth.resolved[nodeKey{peer.index, child}]
+		w.must(invQuiet, forwarded && !ended, "%s: HTLC %v is overdue, %s has not settled it", in.edge.name(w), h.HTLC.Key, peer.name)
+	}
 }
 
 // overdue says whether an HTLC has to be decided on chain (BOLT 2 "cltv_expiry_delta Selection").

@@ -211,9 +211,6 @@ func (w *World) seeAll() {
 // actReorg takes blocks off, and puts as many and one more in their place. Of their transactions those of one node may be forgotten, so that
 // something else can take their place.
 func (w *World) actReorg(arg int) string {
-	if w.bug == BugForkTrusted || w.bug == BugWatchesFirst {
-		arg = 0
-	}
 	depth := 1 + arg
 	w.stats.Reorgs++
 	forgotten := nobody - 1
@@ -342,6 +339,7 @@ func (w *World) finish() {
 		n.trap.turns = 0
 	}
 	w.trace("finish")
+	w.finishAt = w.chain.height()
 	for round := range 400 {
 		for _, l := range w.links {
 			w.connect(l)
@@ -365,16 +363,16 @@ func (w *World) finish() {
 			}
 		}
 		if next := w.nextLimit(); next > w.chain.height() && (w.cfg.deadlines || round > 8) { // a release may wait for a channel that never has room
-			w.advance(int(next-w.chain.height()), 0)
+			w.live(int(next - w.chain.height()))
 		} else if w.onChain() || round > 12 {
 			blocks := 1
 			if !w.busy() {
 				blocks = w.quiet()
 			}
-			w.advance(blocks, 0)
+			w.live(blocks)
 		}
 		if slices.ContainsFunc(w.edges, func(e *edge) bool { return e.closing }) {
-			w.advance(6, 0)
+			w.live(6)
 		}
 	}
 	w.seeAll()
@@ -385,6 +383,21 @@ func (w *World) finish() {
 	}
 	w.stats.Replaced += w.chain.replaced
 	w.judge()
+}
+
+// live mines blocks while everybody is there and talks.
+func (w *World) live(blocks int) {
+	for blocks > 0 {
+		n := 1
+		if !w.busy() {
+			n = min(blocks, w.quiet())
+		}
+		w.advance(n, 0)
+		blocks -= n
+		w.seeAll()
+		w.flow(all)
+		w.look()
+	}
 }
 
 // onChain says whether any channel went on chain.

@@ -32,6 +32,7 @@ type World struct {
 	stats    *Stats
 	told     chain.FeeRates // what backends say of the fee market
 	peak     uint32         // the highest block there ever was
+	finishAt uint32         // the height at which the run began to come to its end, 0: not yet
 	log      *strings.Builder
 }
 
