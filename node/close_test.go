@@ -1,6 +1,7 @@
 package node
 
 import (
+	"strings"
 	"testing"
 
 	"lightningrod/channel"
@@ -123,6 +124,9 @@ func TestForceClose(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.until("commitment transaction", func() bool { return len(w.chain.Mempool()) > 0 })
+		if err := closer.Close(id, true); err == nil || !strings.Contains(err.Error(), "is on chain already") {
+			t.Errorf("closed twice: %v", err)
+		}
 		w.over(a, b)
 		// What nobody has is the fees, and anchors too small to be worth a sweep.
 		got := coins(a) - hadA + coins(b) - hadB

@@ -211,6 +211,12 @@ func (n *Node) Close(id channel.ID, force bool) error {
 	if in == nil {
 		return fmt.Errorf("no channel %d", id)
 	}
+	switch s := in.state.Load(); {
+	case s.OnChain() != nil:
+		return fmt.Errorf("channel %d is on chain already", id)
+	case force && s.Phase() == channel.PhaseWaiting:
+		return fmt.Errorf("channel %d waits for its peer to close it: its state may be old, so our commitment is never published", id)
+	}
 	var ev channel.Event = channel.Close{}
 	if force {
 		ev = channel.ForceClose{Reason: "the operator asked for it"}
