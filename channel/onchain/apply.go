@@ -234,6 +234,9 @@ func (t *turn) progress() {
 		t.out.Need = append(t.out.Need, t.closing.number)
 	}
 	t.claimAll()
+	t.children()
 	t.resolve()
-	t.out.Done = t.done()
+	if t.out.Done = t.done(); t.out.Done {
+		t.releaseAll()
+	}
 }

@@ -200,6 +200,48 @@ func TestReleased(t *testing.T) {
 	nd.wantResolved(0, "fulfilled")
 }
 
+// TestChildComesLate: a child that is not in the block of its commitment is published on, also after a restart, since coins are locked
+// in it; when all is over they are free, whatever has become of it.
+func TestChildComesLate(t *testing.T) {
+	n, be := toy(t)
+	nd := n.open(be, config{}, testHTLC{offered: true, sat: 100_000, expiry: 105, secret: "a", in: inAll})
+	nd.deaf = true // so that nobody hears of the child
+	nd.apply(Close{})
+	at := slices.IndexFunc(nd.s.bids, func(b bid) bool { return b.funded != nil })
+	if at < 0 {
+		t.Fatal("no child")
+	}
+	child := nd.s.bids[at].funded.TxHash()
+	be.force(nd.w.tx(inOurs))
+	for i := range 12 {
+		if i == 8 {
+			again, err := Decode(nd.w.p, nd.s.Encode())
+			must(t, err)
+			nd.s = again
+		}
+		before := len(nd.outs)
+		nd.mine(1)
+		again := slices.ContainsFunc(nd.outs[before:], func(out Output) bool {
+			return slices.ContainsFunc(out.Chain, func(r chain.Request) bool {
+				p, ok := r.(chain.Publish)
+				return ok && p.Tx.TxHash() == child
+			})
+		})
+		if !again {
+			t.Fatalf("not published in block %d", i)
+		}
+	}
+	nd.deaf = false
+	nd.mine(600)
+	nd.wantDone()
+	free := func(out Output) bool {
+		return slices.ContainsFunc(out.Release, func(tx *wire.MsgTx) bool { return tx.TxHash() == child })
+	}
+	if !slices.ContainsFunc(nd.outs, free) {
+		t.Error("its coins are not released")
+	}
+}
+
 // TestLearnWithoutACommitment: the closing transaction has just left the chain when a preimage is shown.
 func TestLearnWithoutACommitment(t *testing.T) {
 	n, be := toy(t)
@@ -227,7 +269,7 @@ func TestA11_UrgentFirst(t *testing.T) {
 	for _, r := range nd.outs[len(nd.outs)-1].Chain {
 		if p, ok := r.(chain.Publish); ok {
 			for _, o := range nd.s.closing.outputs {
-				if o.out == p.Tx.TxIn[0].PreviousOutPoint {
+				if o.out == p.Tx.TxIn[0].PreviousOutPoint && o.kind != kindIgnored {
 					got = append(got, o.amount)
 				}
 			}

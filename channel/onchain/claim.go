@@ -192,6 +192,31 @@ func (c *claim) sweep(fee int64, script []byte) *wire.MsgTx {
 	}
 }
 
+// isChild says whether a bid is a child of the closing transaction, by its anchor.
+func (s *State) isChild(b *bid) bool {
+	out := s.closing.outputs
+	return b.funded != nil && b.out.Hash == s.closing.txid && int64(b.out.Index) < int64(len(out)) && out[b.out.Index].kind == kindIgnored
+}
+
+// children publishes on the child that was to pull the closing transaction. It has nothing to pull any more, but coins of the wallet are
+// locked in it, and who has seen it may still mine it: so they are free when it is in a block, or when all is over.
+func (t *turn) children() {
+	for i := range t.bids {
+		if b := &t.bids[i]; t.again && t.isChild(b) {
+			t.request(b.funded, 0)
+		}
+	}
+}
+
+// releaseAll frees the coins of whatever is not confirmed, when all is over. What is confirmed the wallet knows.
+func (t *turn) releaseAll() {
+	for i := range t.bids {
+		if b := &t.bids[i]; b.funded != nil {
+			t.out.Release = append(t.out.Release, b.funded)
+		}
+	}
+}
+
 // dropBids forgets, once the closing transaction is deep, bids for outputs that are not there any more.
 func (t *turn) dropBids() {
 	if len(t.bids) == 0 || t.depth(t.spend.height) < deep {
@@ -203,6 +228,9 @@ func (t *turn) dropBids() {
 		there[o.out] = o.kind != kindIgnored && (f == nil || t.depth(f.height) < deep)
 	}
 	t.bids = slices.DeleteFunc(t.bids, func(b bid) bool {
+		if t.isChild(&b) {
+			return false
+		}
 		if !there[b.out] && b.funded != nil && t.void(&b) {
 			t.out.Release = append(t.out.Release, b.funded)
 		}
