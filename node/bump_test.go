@@ -257,9 +257,10 @@ func TestRevokedCommitment(t *testing.T) {
 			return n
 		}
 		w.until("the penalty", func() bool {
-			return 0 == left(func(out wire.OutPoint) bool {
+			n := left(func(out wire.OutPoint) bool {
 				return w.pooled(func(tx *wire.MsgTx) bool { return tx.TxIn[0].PreviousOutPoint == out && b.gets(tx) })
 			})
+			return n == 0
 		})
 		w.step(a, b)
 		if n := left(func(out wire.OutPoint) bool { by := book.spender(out); return by != nil && b.gets(by) }); n != 0 {

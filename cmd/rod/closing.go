@@ -248,7 +248,7 @@ func takeBack(s *stage) error {
 // copyFiles keeps A's files as they are while LSP_a holds, for what A does later.
 func copyFiles(s *stage) error {
 	if s.a.awake {
-		return errors.New("A is awake")
+		return fmt.Errorf("%s is awake", s.a.name)
 	}
 	if err := os.CopyFS(s.oldFiles(), os.DirFS(s.a.cfg.Dir)); err != nil {
 		return err
