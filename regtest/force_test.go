@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"lightningrod/regtest"
-
-	"github.com/btcsuite/btcd/chaincfg/chainhash"
 )
 
 // hodl is a payment that waits at its payee.
@@ -162,10 +160,7 @@ func (w *world) swept(l *line) error {
 			return err
 		}
 	}
-	fees, err := w.feesSince(f.height)
-	if err != nil {
-		return err
-	}
+	fees := feesSince(w.btc, f.height)
 	left, err := w.unspent(f.funding)
 	if err != nil {
 		return err
@@ -214,19 +209,26 @@ func (f *forced) judge(l *line, nodes []regtest.Node, fees, left int64) error {
 }
 
 // feesSince sums the fees of all blocks above a height: what their coinbases have beyond the subsidy.
-func (w *world) feesSince(height uint32) (fees int64, err error) {
-	tip, _ := w.btc.Tip()
-	for h := height + 1; h <= tip; h++ {
-		var text string
-		w.btc.Call(&text, "getblockhash", h)
-		var hash chainhash.Hash
-		if err := chainhash.Decode(&hash, text); err != nil {
-			return 0, err
-		}
+func feesSince(btc *regtest.Bitcoin, height uint32) (fees int64) {
+	for h, hash := btc.Tip(); h > height; h-- {
+		block := btc.Block(hash)
 		const subsidy, halving = 50_0000_0000, 150 // regtest
-		fees += outputs(w.btc.Block(hash).Transactions[0]) - subsidy>>(h/halving)
+		fees += outputs(block.Transactions[0]) - subsidy>>(h/halving)
+		hash = block.Header.PrevBlock
 	}
-	return fees, nil
+	return fees
+}
+
+// unspentOutputs sums the outputs of a transaction that nobody has claimed.
+func unspentOutputs(btc *regtest.Bitcoin, tx string) (left int64) {
+	for i := range 1000 {
+		var out *struct{ Value float64 }
+		btc.Call(&out, "gettxout", tx, i)
+		if out != nil {
+			left += int64(out.Value*1e8 + 0.5)
+		}
+	}
+	return left
 }
 
 // unspent sums the outputs that nobody has claimed of the transaction that spent the funding output: two anchors at most.
@@ -235,13 +237,7 @@ func (w *world) unspent(funding string) (left int64, err error) {
 	if tx == "" {
 		return 0, errors.New("the funding output is not spent")
 	}
-	for i := range 1000 {
-		var out *struct{ Value float64 }
-		w.btc.Call(&out, "gettxout", tx, i)
-		if out != nil {
-			left += int64(out.Value*1e8 + 0.5)
-		}
-	}
+	left = unspentOutputs(w.btc, tx)
 	if left > 2*330 {
 		return 0, fmt.Errorf("%d sat of the commitment %s are not claimed", left, tx)
 	}
