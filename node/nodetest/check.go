@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 
 	"lightningrod/channel"
@@ -584,8 +585,8 @@ func (w *World) restored(n *node) {
 
 // unmoved gives a forwarder an event that must not change anything.
 func (n *node) unmoved(ev forward.Event) {
-	before, live := fmt.Sprint(n.forward.Rod().Requests()), fmt.Sprint(n.forward.Live())
+	before, live := n.forward.Rod().Requests(), n.forward.Live()
 	out := n.forward.Handle(ev)
 	n.w.must(invPid, len(out.Rows)+len(out.Commands)+len(out.Notices)+len(out.Replies)+len(out.Wakes) == 0 &&
-		before == fmt.Sprint(n.forward.Rod().Requests()) && live == fmt.Sprint(n.forward.Live()), "%s is moved by it: %+v", n.name, out.Commands)
+		reflect.DeepEqual(before, n.forward.Rod().Requests()) && reflect.DeepEqual(live, n.forward.Live()), "%s is moved by it: %+v", n.name, out.Commands)
 }

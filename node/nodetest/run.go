@@ -41,6 +41,9 @@ func (u *Universe) run(schedule []byte, bug Bug, tell bool) (text string, err er
 		n.restart()
 	}
 	w.started()
+	if n, _ := w.adversary(0); n != nil && w.cfg.holds {
+		n.bad, n.holds = true, true
+	}
 	for _, l := range w.links {
 		w.connect(l)
 	}

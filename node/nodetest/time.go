@@ -281,7 +281,7 @@ var ways = [...]struct {
 	age, late, stagger int
 	more               int64
 }{
-	{0, -1000, 0, 0}, {0, -3, 0, 0}, {0, 2, 0, 30}, {1, -1000, 0, 30}, {1, 1, 7, 0},
+	{0, -1000, 0, 0}, {0, -3, 0, 0}, {0, 2, 0, 30}, {1, -1000, 0, 30}, {0, 3, 6, 90},
 	{2, -1000, 0, 0}, {3, 20, 0, 0}, {5, -1000, 0, 100}, {0, 4, 6, 90}, {1000, -1000, 0, 0},
 }
 
@@ -340,6 +340,9 @@ func (w *World) finish() {
 	}
 	w.trace("finish")
 	w.finishAt = w.chain.height()
+	if w.cfg.congested && w.cfg.dear {
+		w.actMarket(len(rates) - 1)
+	}
 	for round := range 400 {
 		for _, l := range w.links {
 			w.connect(l)
@@ -359,7 +362,9 @@ func (w *World) finish() {
 		w.tick([]int64{61, 61, 601, 3600}[round%4])
 		if !w.cfg.deadlines {
 			for _, p := range w.heldOnes() {
-				p.unblock(true)
+				if round < 3 || p.armed() {
+					p.unblock(true)
+				}
 			}
 		}
 		if next := w.nextLimit(); next > w.chain.height() && (w.cfg.deadlines || round > 8) { // a release may wait for a channel that never has room
