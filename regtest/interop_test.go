@@ -31,6 +31,9 @@ func TestMain(m *testing.M) {
 // kinds are the programs that scripts are run against: the columns of the table. Ours is one of them: what goes wrong there too is no
 // matter of interoperation.
 var kinds = map[string]func(t testing.TB, name string, btc *regtest.Bitcoin, options ...string) regtest.Node{
+	"ldk": func(t testing.TB, name string, btc *regtest.Bitcoin, options ...string) regtest.Node {
+		return regtest.NewLdk(t, name, btc, options...)
+	},
 	"lnd": func(t testing.TB, name string, btc *regtest.Bitcoin, options ...string) regtest.Node {
 		return regtest.NewLnd(t, name, btc, options...)
 	},
@@ -68,6 +71,9 @@ func TestInterop(t *testing.T) {
 					defer func() { table.note(t, cell{kind, s.name}, time.Since(begin)) }()
 					if s.full && !*full {
 						t.Skip("SKIPPED: long, runs with -full")
+					}
+					if kind == "ldk" {
+						regtest.FindLdk(t) // rarely there: nothing else has to start first
 					}
 					newWorld(t, kind).run(s)
 				})

@@ -205,10 +205,10 @@ func (l *Ldk) Coins() (int64, error) {
 }
 
 func (l *Ldk) Connect(id, addr string) error {
-	return l.ask("connect", map[string]any{"id": id, "addr": addr}, nil)
+	return l.ask("connect", map[string]any{"peer": id, "addr": addr}, nil)
 }
 
-func (l *Ldk) Disconnect(id string) error { return l.ask("disconnect", map[string]any{"id": id}, nil) }
+func (l *Ldk) Disconnect(id string) error { return l.ask("disconnect", map[string]any{"peer": id}, nil) }
 
 func (l *Ldk) Peers() ([]string, error) {
 	var out struct{ IDs []string }
@@ -291,9 +291,13 @@ func (l *Ldk) Withdraw(inv Invoice) error {
 	return l.ask("withdraw", map[string]any{"hash": inv.Hash}, nil)
 }
 
+// Pay makes a payment with an unknown hash out of the only such thing that LDK has: a spontaneous one.
 func (l *Ldk) Pay(p Payment) (Outcome, error) {
-	if len(p.FirstHop) > 0 || p.Unknown || p.LessFee != 0 || p.LessExpiry != 0 {
-		return Outcome{}, errors.New("LDK pays what an invoice says, and nothing else")
+	if len(p.FirstHop) > 0 || p.LessFee != 0 || p.LessExpiry != 0 {
+		return Outcome{}, errors.New("LDK makes no payments that are wrong but for their hash")
+	}
+	if p.Unknown {
+		return l.pay("keysend", map[string]any{"invoice": p.Invoice})
 	}
 	return l.pay("pay", map[string]any{"invoice": p.Invoice, "parts": max(1, p.Parts)})
 }
@@ -308,11 +312,6 @@ func (l *Ldk) Offer(msat uint64) (string, error) {
 // PayOffer asks for an invoice by onion message, and pays it.
 func (l *Ldk) PayOffer(offer string) (Outcome, error) {
 	return l.pay("pay_offer", map[string]any{"offer": offer})
-}
-
-// Keysend pays a node that has not asked for it.
-func (l *Ldk) Keysend(id string, msat uint64) (Outcome, error) {
-	return l.pay("keysend", map[string]any{"id": id, "msat": msat})
 }
 
 // pay pays. Which failure came back LDK writes to its log only: with several payments at a time it may be another one's.

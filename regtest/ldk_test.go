@@ -1,0 +1,34 @@
+package regtest_test
+
+import (
+	"errors"
+	"fmt"
+
+	"lightningrod/regtest"
+)
+
+// payOffer has the one pay an offer of the other.
+func (w *world) payOffer(l *line) error {
+	a, b, err := w.pair(l)
+	if err != nil {
+		return err
+	}
+	amount, err := msat(l.words[2])
+	if err != nil {
+		return err
+	}
+	payer, okPayer := a.(*regtest.Ldk)
+	payee, okPayee := b.(*regtest.Ldk)
+	if !okPayer || !okPayee {
+		return errors.New("only LDK knows offers")
+	}
+	offer, err := payee.Offer(uint64(amount))
+	if err != nil {
+		return err
+	}
+	o, err := payer.PayOffer(offer)
+	if err == nil && !o.Paid {
+		err = fmt.Errorf("it failed with %q of hop %d", o.Failure, o.Hop)
+	}
+	return err
+}
