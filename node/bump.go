@@ -47,6 +47,7 @@ func (n *Node) bump(in *inbox, b onchain.Bump) {
 	tx, fee, rows, err := n.wallet.FundUpTo(b.Outputs, b.Rate, wallet.Options{
 		Inputs: []wallet.Input{{Out: b.Out, Prev: b.Prev, Sequence: b.Sequence, Witness: b.Witness}},
 		Extra:  btcutil.Amount(b.Extra), MaxFee: btcutil.Amount(b.MaxFee), LockTime: b.LockTime, Replaces: b.Replaces,
+		Split: in.pending(),
 	})
 	n.walletMu.Unlock()
 	if err != nil {
@@ -58,6 +59,18 @@ func (n *Node) bump(in *inbox, b onchain.Bump) {
 	}
 	in.poor = false
 	in.funded = append(in.funded, posted{ev: channel.Funded{Out: b.Out, Tx: tx, Fee: int64(fee)}, rows: walletRows(rows)})
+}
+
+// pending is how many HTLCs of a channel have not ended: each may need a transaction, and all of them at the same height. With one coin
+// they would go one a block.
+func (in *inbox) pending() (n int) {
+	s := in.state.Load()
+	for _, h := range slices.Concat(s.Offered(), s.Received()) {
+		if !h.Over {
+			n++
+		}
+	}
+	return n
 }
 
 // answer runs the turn that takes what bump has funded. What that turn asks for has time until the next block.

@@ -146,6 +146,66 @@ func TestNoCoins(t *testing.T) {
 	book.check()
 }
 
+// TestManyClaims: of the one coin that a wallet has, the child of the commitment makes as many as there are HTLCs to take back, so that
+// all of them are claimed in one block.
+func TestManyClaims(t *testing.T) {
+	const parts = 6
+	w := newWorld(t)
+	a, b := w.start(w.config("alice", false)), w.start(w.config("bob", true))
+	w.fund(a)
+	w.open(a, b, false)
+	book := w.books(&a, &b)
+	inv, err := b.CreateInvoice(InvoiceWish{Amount: 120_000_000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := b.cfg
+	b.Stop()
+	cfg.Disk = func(d Disk) Disk { return &diesWhen{Disk: d, table: store.Invoice, lose: true} }
+	b = w.start(cfg)
+	w.usable(a, b)
+	id, err := a.Pay(inv.Text, 0, parts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-b.Done()
+	in := a.registry.each(nil)[0]
+	if n := in.pending(); n != parts || len(a.Coins()) != 1 {
+		t.Fatalf("%d HTLCs, %d coins", n, len(a.Coins()))
+	}
+	w.until("the commitment", func() bool {
+		w.step(a)
+		return in.state.Load().OnChain() != nil
+	})
+	claims := make(map[uint32]int) // by height
+	for range 10 {
+		w.step(a)
+		height, _ := w.chain.Tip()
+		block, err := w.chain.Block(height)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, tx := range block.Txs {
+			if tx.LockTime != 0 && tx.LockTime < 500_000_000 {
+				claims[height]++
+			}
+		}
+	}
+	if len(claims) != 1 {
+		t.Fatalf("HTLC-timeout transactions by height: %v, expected all %d in one block", claims, parts)
+	}
+	w.until("the failure", func() bool {
+		w.step(a)
+		p, _ := a.Payment(id)
+		return p.State == forward.PaymentFailed
+	})
+	cfg.Disk = nil
+	b = w.start(cfg)
+	w.over(a, b)
+	w.step(a, b)
+	book.check()
+}
+
 // narrow is a backend that shows nothing of its mempool but what is asked for.
 type narrow struct{ *embedded.Chain }
 

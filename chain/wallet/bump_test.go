@@ -437,6 +437,57 @@ func TestSpread(t *testing.T) {
 	}
 }
 
+// A transaction that claims something leaves behind as many coins as are wanted next.
+func TestSplit(t *testing.T) {
+	d := ready(t, 200_000)
+	anchor := d.claimable(9, 330)
+	d.mine(1)
+	opt := Options{Inputs: []Input{anchor}, Split: 5, MaxFee: 10_000}
+	tx, fee, err := d.fundUpTo(nil, 2000, opt)
+	if err != nil || len(tx.TxOut) != 5 || tx.TxOut[0].Value != SplitValue {
+		t.Fatalf("%d outputs, %v", len(tx.TxOut), err)
+	}
+	if least := chain.FeePerKw(2000).Fee(weightOf(tx)); int64(fee) < least || int64(fee) > least+50 {
+		t.Errorf("fee %d sat for %d units", int64(fee), weightOf(tx))
+	}
+	// A better one in its place splits again, into the same scripts.
+	opt.Replaces = tx
+	again, _, err := d.fundUpTo(nil, 4000, opt)
+	if err != nil || len(again.TxOut) != 5 {
+		t.Fatalf("replaced: %v", err)
+	}
+	for i, out := range again.TxOut {
+		if string(out.PkScript) != string(tx.TxOut[i].PkScript) {
+			t.Errorf("output %d has a new script", i)
+		}
+	}
+	d.publish(again)
+	d.mine(1)
+	// The five coins that are there suffice; each pays for one claim, at once.
+	for i := range 5 {
+		in := d.claimable(uint32(2+i), 40_000)
+		d.mine(1)
+		tx, _, err := d.fundUpTo([]*wire.TxOut{foreign(40_000)}, 2000, Options{Inputs: []Input{in}, Split: 5 - i})
+		if err != nil || len(tx.TxOut) != 2 {
+			t.Errorf("claim %d: %v", i, err)
+		}
+	}
+	// Not more than the change allows, nor than may be paid.
+	for _, tc := range []struct {
+		coin    int64
+		max     btcutil.Amount
+		outputs int
+	}{{90_000, 0, 3}, {40_000, 0, 1}, {200_000, 1650, 2}} {
+		d := ready(t, tc.coin)
+		anchor := d.claimable(9, 330)
+		d.mine(1)
+		tx, _, err := d.fundUpTo(nil, 2000, Options{Inputs: []Input{anchor}, Split: 5, MaxFee: tc.max})
+		if err != nil || len(tx.TxOut) != tc.outputs {
+			t.Errorf("coin of %d sat: %d outputs, %v", tc.coin, len(tx.TxOut), err)
+		}
+	}
+}
+
 // BenchmarkFundUpTo claims with a wallet of a thousand coins: at the rate asked for, and at the highest that a maximum allows.
 func BenchmarkFundUpTo(b *testing.B) {
 	for name, most := range map[string]btcutil.Amount{"rate": 0, "maximum": 5000} {

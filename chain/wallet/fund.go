@@ -34,6 +34,9 @@ type Options struct {
 	Extra btcutil.Amount
 	// MaxFee is the most that is paid in all, Extra included. 0: no bound.
 	MaxFee btcutil.Amount
+	// Split: FundUpTo makes coins of SplitValue sat of what would be change, so that the wallet has Split confirmed coins of as much afterwards, if
+	// that leaves as much for the change itself. What comes next need not wait for one coin then, see Spread. 0: no.
+	Split int
 	// LockTime of the transaction; every input of the wallet lets it count.
 	LockTime uint32
 	// Replaces is an earlier transaction that this one is to replace. While the wallet has it pending, its coins are spent again, so that
@@ -148,10 +151,48 @@ func (w *Wallet) FundUpTo(outs []*wire.TxOut, rate chain.FeePerKw, opt Options) 
 			return nil, 0, nil, err
 		}
 	}
+	w.split(d)
 	if tx, rows, err = w.complete(d); err != nil {
 		return nil, 0, nil, err
 	}
 	return tx, d.fee(), rows, nil
+}
+
+// SplitValue is what a coin is worth that Options.Split makes, in satoshi: it pays for an HTLC transaction at more than 100 sat/vB.
+const SplitValue = 25_000
+
+// split takes coins out of the change.
+func (w *Wallet) split(d *draft) {
+	n := d.opt.Split
+	if n <= 0 {
+		return
+	}
+	spent := make(map[wire.OutPoint]bool)
+	for _, c := range d.coins {
+		spent[c.Out] = true
+	}
+	for _, c := range w.Coins() {
+		if !c.Locked && !c.Immature && c.Height != 0 && c.Value >= SplitValue && !spent[c.Out] {
+			n--
+		}
+	}
+	if n <= 1 {
+		return // the change is one
+	}
+	for _, script := range w.changeScripts(d.opt.Change, n, d.old...) {
+		if string(script) == string(d.change) {
+			continue
+		}
+		if n--; n == 0 {
+			return
+		}
+		d.outs = append(d.outs, wire.NewTxOut(SplitValue, script))
+		d.outputs += SplitValue
+		if d.left() < SplitValue || d.checkFee() != nil {
+			d.outs, d.outputs = d.outs[:len(d.outs)-1], d.outputs-SplitValue
+			return
+		}
+	}
 }
 
 // Spread pays to ourselves, so that afterwards there are n coins of at least each sat: transactions that must not wait for each other, such as the
@@ -216,7 +257,8 @@ func (w *Wallet) draft(outs []*wire.TxOut, rate chain.FeePerKw, opt Options) (*d
 	if err := w.checkReplaced(&opt); err != nil {
 		return nil, err
 	}
-	d := &draft{rate: rate, extra: opt.Extra, opt: opt, old: w.rivals(opt), change: w.changeScript(opt.Change)}
+	old := w.rivals(opt)
+	d := &draft{rate: rate, extra: opt.Extra, opt: opt, old: old, change: w.changeScript(opt.Change, old...)}
 	for i, out := range outs {
 		if err := txrules.CheckOutput(out, txrules.DefaultRelayFeePerKb); err != nil {
 			return nil, fmt.Errorf("output %d of %d sat: %w", i, out.Value, err)

@@ -4,12 +4,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/btcsuite/btcd/btcec/v2"
 	"github.com/btcsuite/btcd/btcec/v2/schnorr"
 	"github.com/btcsuite/btcd/btcutil"
 	"github.com/btcsuite/btcd/btcutil/hdkeychain"
 	"github.com/btcsuite/btcd/chaincfg"
+	"github.com/btcsuite/btcd/chaincfg/chainhash"
 	"github.com/btcsuite/btcd/txscript"
 )
 
@@ -160,19 +162,23 @@ func (w *Wallet) NewAddress(kind Kind) (script []byte, address string, rows []Ro
 }
 
 // changeScript is the script of the lowest change index that neither a block nor a pending transaction pays to.
-func (w *Wallet) changeScript(kind Kind) []byte {
-	if list := w.changeScripts(kind, 1); len(list) > 0 {
+func (w *Wallet) changeScript(kind Kind, without ...chainhash.Hash) []byte {
+	if list := w.changeScripts(kind, 1, without...); len(list) > 0 {
 		return list[0]
 	}
 	n := 2*uint8(kind) + 1
 	return w.scripts[place{n, w.used(n)}] // all of them are in use: better an address twice than one that a restored seed misses
 }
 
-// changeScripts are the lowest such scripts, at most most of them: beyond the gap a restored seed would not look.
-func (w *Wallet) changeScripts(kind Kind, most int) (list [][]byte) {
+// changeScripts are the lowest such scripts, at most most of them: beyond the gap a restored seed would not look. Those of the pending
+// transactions without may be used again.
+func (w *Wallet) changeScripts(kind Kind, most int, without ...chainhash.Hash) (list [][]byte) {
 	n := 2*uint8(kind) + 1
 	taken := make(map[string]bool)
-	for _, p := range w.pending {
+	for txid, p := range w.pending {
+		if slices.Contains(without, txid) {
+			continue
+		}
 		for _, out := range p.tx.TxOut {
 			taken[string(out.PkScript)] = true
 		}
