@@ -17,7 +17,7 @@ import (
 )
 
 var (
-	matrixFile = flag.String("matrix", "", "write the table of what ran against whom to this file, as Markdown")
+	matrixFile = flag.String("matrix", os.Getenv("ROD_MATRIX"), "write the table of what ran against whom to this file, as Markdown")
 	full       = flag.Bool("full", false, "run the long scripts too")
 )
 
