@@ -24,6 +24,7 @@ const (
 	ReasonFeeRate                         // outside our own bounds
 	ReasonClosed                          // on the way to the chain
 	ReasonBadParameters                   // an Open or Funding that cannot work
+	ReasonFeePending                      // an earlier change of the fee rate is not in both commitments yet
 )
 
 var reasonText = [...]string{
@@ -42,6 +43,7 @@ var reasonText = [...]string{
 	ReasonFeeRate:       "fee rate",
 	ReasonClosed:        "closed",
 	ReasonBadParameters: "bad parameters",
+	ReasonFeePending:    "fee change pending",
 }
 
 func (r Reason) String() string {

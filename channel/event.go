@@ -79,7 +79,8 @@ type Close struct {
 // ForceClose publishes our newest commitment.
 type ForceClose struct{ Reason string }
 
-// UpdateFee asks, as funder, for a new commitment fee rate (BOLT 2 update_fee).
+// UpdateFee asks, as funder, for a new commitment fee rate (BOLT 2 update_fee). It is refused while an earlier one is signed for, but
+// not yet in force on both sides.
 type UpdateFee struct{ FeePerKw chain.FeePerKw }
 
 // Sign ends a turn: cover all pending updates with one commitment_signed, unless a revoke_and_ack is

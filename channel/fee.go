@@ -21,6 +21,9 @@ func (t *turn) updateFee(rate chain.FeePerKw) error {
 		return refuse(ReasonFeeRate, "feerate_per_kw %d not in %d..%d", rate, t.params.MinFeePerKw, t.params.MaxFeePerKw)
 	case rate == t.fees[len(t.fees)-1].rate:
 		return nil
+	case len(t.fees) > 1 && t.fees[len(t.fees)-1].stage != Proposed:
+		// BOLT 2 would allow several on their way. LDK remembers one only, forgets the earlier, and signs with a rate that we do not expect.
+		return refuse(ReasonFeePending, "feerate_per_kw %d is on its way", t.fees[len(t.fees)-1].rate)
 	}
 	for _, c := range []struct {
 		view view
