@@ -9,6 +9,7 @@ import (
 
 	"lightningrod/channel"
 	"lightningrod/channel/commitment"
+	"lightningrod/channel/onchain"
 	"lightningrod/node/forward"
 
 	"github.com/lightningnetwork/lnd/lnwire"
@@ -276,8 +277,8 @@ func (w *World) neglected(in *inbox, prev *channel.State) {
 		return
 	}
 	for _, h := range prev.Offered() {
-		if in.state.Height() < h.HTLC.Expiry+3 || h.HTLC.Expiry < w.finishAt+delta {
-			continue
+		if in.state.Height() < h.HTLC.Expiry+3 || h.HTLC.Expiry < w.finishAt+delta || w.cfg.congested && h.HTLC.Amount < lost {
+			continue // perhaps the fee market is the cause
 		}
 		child, forwarded := w.truth.child[nodeKey{peer.index, h.HTLC.Key}]
 		_, ended := w.truth.resolved[nodeKey{peer.index, child}]
@@ -314,11 +315,15 @@ func (w *World) claimed(n *node, in *inbox) {
 }
 
 // paid says whether a peer downstream has given the preimage for an incoming HTLC, so that failing it loses money. What is too small
-// for an output is lost with a channel that goes on chain before the preimage is durable.
+// for an output is lost with a channel that goes on chain before the preimage is durable, and what a cheater has paid is ours anyway.
 func (w *World) paid(n *node, k channel.Key) bool {
 	key := nodeKey{n.index, k}
 	child, ok := w.truth.child[key]
-	return w.truth.paid[key] && !(ok && w.truth.dust[key] && w.edges[child.Channel-1].onChain)
+	if !ok || !w.truth.paid[key] {
+		return w.truth.paid[key]
+	}
+	e := w.edges[child.Channel-1]
+	return !(w.truth.dust[key] && e.onChain) && e.view[n.side(e)] != onchain.Cheat
 }
 
 const dustLimit = 354_000 // msat

@@ -122,7 +122,7 @@ func TestBugs(t *testing.T) {
 	}
 	var table strings.Builder
 	for b := NoBug + 1; b < endOfBugs; b++ {
-		t.Run(fmt.Sprintf("%d%s", b, Bugs[b].ID), func(t *testing.T) {
+		t.Run(Bugs[b].Text, func(t *testing.T) {
 			if !b.build(t) {
 				return
 			}
@@ -131,6 +131,9 @@ func TestBugs(t *testing.T) {
 			if err == nil {
 				t.Errorf("%s: not found", Bugs[b].Text)
 				return
+			}
+			if _, _, err := search(seed, 1, *flagSteps, NoBug); err != nil {
+				t.Fatalf("seed %d finds something without the bug: %v", seed, err)
 			}
 			fmt.Fprintf(&table, "\n%-4s %-88s seed %5d  %5.1f s  %s", Bugs[b].ID, Bugs[b].Text, seed, time.Since(begin).Seconds(), kindOf(err))
 		})

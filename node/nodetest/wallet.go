@@ -105,15 +105,6 @@ func (w *wallet) release(tx *wire.MsgTx) {
 	}
 }
 
-// idle forgets locks of coins that are spent, and deep.
-func (w *wallet) idle(c *Chain) {
-	for coin := range w.locked {
-		if by := c.spent[coin]; by != nil && c.height() >= c.mined[by.TxHash()]+5 {
-			delete(w.locked, coin)
-		}
-	}
-}
-
 // undo has a crash that takes the turn take back what happens to the locks now.
 func (w *wallet) undo(t *turn) {
 	before := maps.Clone(w.locked)
