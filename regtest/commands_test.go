@@ -45,6 +45,7 @@ func init() { // not at the declaration: a script's line refers to its command
 		"usable":         {"usable NODE NODE [CHANNELS]", 2, 3, nil, (*world).usable},
 		"pay":            {payUsage, 3, 6, payOptions, (*world).pay},
 		"keep paying":    {"keep " + payUsage, 3, 6, payOptions, (*world).keepPaying},
+		"pay offer":      {"pay offer NODE NODE AMOUNT", 3, 3, nil, (*world).payOffer},
 		"stop paying":    {"stop paying", 0, 0, nil, (*world).stopPaying},
 		"hodl":           {"hodl NAME PAYER PAYEE AMOUNT", 4, 4, nil, (*world).hodl},
 		"settle":         {"settle NAME", 1, 1, nil, (*world).settle},

@@ -72,6 +72,9 @@ func TestInterop(t *testing.T) {
 					if s.full && !*full {
 						t.Skip("SKIPPED: long, runs with -full")
 					}
+					if why := s.not[kind]; why != "" {
+						t.Skip("SKIPPED: " + why)
+					}
 					if kind == "ldk" {
 						regtest.FindLdk(t) // rarely there: nothing else has to start first
 					}
@@ -161,7 +164,7 @@ func (m *matrix) String() string {
 				b.WriteString(" - |")
 				continue
 			case r.state == "skipped":
-				b.WriteString(" skipped |")
+				b.WriteString(strings.TrimSuffix(" skipped: "+s.not[kind], ": ") + " |")
 			default:
 				fmt.Fprintf(&b, " %s, %.0f s |", r.state, r.took.Seconds())
 			}

@@ -17,8 +17,9 @@ import (
 type script struct {
 	name  string
 	title string
-	only  []string // kinds of peers that it is for; none: all
-	full  bool     // long: only with -full
+	only  []string          // kinds of peers that it is for; none: all
+	not   map[string]string // kinds that it is not for, and why
+	full  bool              // long: only with -full
 	lines []line
 }
 
@@ -39,7 +40,7 @@ func readScript(path, name string) (*script, error) {
 		return nil, err
 	}
 	defer f.Close()
-	s := &script{name: name}
+	s := &script{name: name, not: map[string]string{}}
 	into := []*[]line{&s.lines} // the last is the innermost block
 	sc := bufio.NewScanner(f)
 	for n := 1; sc.Scan(); n++ {
@@ -57,6 +58,8 @@ func readScript(path, name string) (*script, error) {
 		case len(l.words) == 0 && l.command == nil:
 		case l.command == nil && l.words[0] == "only":
 			s.only = l.words[1:]
+		case l.command == nil && l.words[0] == "except" && len(l.words) > 2:
+			s.not[l.words[1]] = strings.Join(l.words[2:], " ")
 		case l.command == nil && l.words[0] == "full":
 			s.full = true
 		case l.command == nil && len(into) > 1: // end
@@ -89,7 +92,7 @@ func readLine(text string) (l line, err error) {
 			l.words = append(l.words, w)
 		}
 	}
-	if len(l.words) == 0 || l.words[0] == "only" || l.words[0] == "full" || l.text == "end" {
+	if len(l.words) == 0 || slices.Contains([]string{"only", "except", "full"}, l.words[0]) || l.text == "end" {
 		return l, nil
 	}
 	// The longest name counts: "expect graph" before "expect".

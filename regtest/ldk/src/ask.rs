@@ -307,6 +307,7 @@ impl Desk {
 
 	fn payments(&self) -> Fallible<Value> {
 		let (mut paid, mut received, mut pending) = (Map::new(), Map::new(), Vec::new());
+		let heard = self.heard.lock().unwrap();
 		for p in self.node.list_payments() {
 			let hash = match p.kind {
 				PaymentKind::Bolt11 { hash, .. } | PaymentKind::Bolt11Jit { hash, .. } | PaymentKind::Spontaneous { hash, .. } => hash,
@@ -320,7 +321,8 @@ impl Desk {
 				(PaymentDirection::Inbound, PaymentStatus::Succeeded) => {
 					received.insert(hash.to_string(), json!(p.amount_msat));
 				},
-				(PaymentDirection::Outbound, PaymentStatus::Pending) => pending.push(hash.to_string()),
+				// ldk-node may note that a payment is pending after it has noted that it failed: what was heard counts.
+				(PaymentDirection::Outbound, PaymentStatus::Pending) if !heard.payments.contains_key(&p.id) => pending.push(hash.to_string()),
 				_ => {},
 			}
 		}
