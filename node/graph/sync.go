@@ -16,7 +16,8 @@ const (
 	replyChunkTLVs   = 2700
 	maxRangeLearnt   = 1 << 20 // ids kept from replies to one query_channel_range
 	liveRange        = ^uint32(0)
-	minutesOfOverlap = 10 // gossip of the last minutes may have passed while we were connecting
+	minutesOfOverlap = 10             // gossip of the last minutes may have passed while we were connecting
+	oldestUpdate     = 14 * 24 * 3600 // seconds after which an update may be forgotten (BOLT 7 "Pruning the Network View")
 )
 
 // Sync is the gossip side of one connection: what the peer asked us for, and what we ask it for.
@@ -61,7 +62,11 @@ func NewSync(peer NodeID, extended bool) *Sync { return &Sync{peer: peer, extend
 // Start begins to ask: for everything there is, if full, and in any case for what is new from now on. It is for peers that
 // offer gossip_queries; of others BOLT 7 says they are not worth it. now is UNIX time in seconds.
 func (s *Sync) Start(g *Graph, full bool, now int64) []Message {
-	filter := &TimestampFilter{Chain: g.cfg.Chain, First: uint32(max(0, now-60*minutesOfOverlap)), Range: liveRange}
+	first := now - 60*minutesOfOverlap
+	if full {
+		first = min(first, g.newest(now))
+	}
+	filter := &TimestampFilter{Chain: g.cfg.Chain, First: uint32(max(0, first)), Range: liveRange}
 	out := []Message{filter.Message()}
 	if full && (s.phase == idle || s.phase == done) {
 		q := &QueryChannelRange{Chain: g.cfg.Chain, First: 0, Number: ^uint32(0)}
@@ -72,6 +77,23 @@ func (s *Sync) Start(g *Graph, full bool, now int64) []Message {
 		out = append(out, q.Message())
 	}
 	return out
+}
+
+// newest is the time of the newest update of others that is known, and within reason. The filter of a full Start goes back to it: LDK
+// does not answer query_short_channel_ids, and sends what it knows only to a first filter that begins more than six hours ago.
+func (g *Graph) newest(now int64) int64 {
+	t := now - oldestUpdate
+	for scid, e := range g.channels {
+		if g.ownSCID[scid] != nil {
+			continue
+		}
+		for _, u := range e.updates {
+			if u != nil {
+				t = max(t, int64(u.Timestamp))
+			}
+		}
+	}
+	return t
 }
 
 // Mute asks the peer to be silent: enough other peers tell us the news.

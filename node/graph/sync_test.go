@@ -97,6 +97,36 @@ func TestSyncFromNothing(t *testing.T) {
 }
 
 // With gossip_queries_ex only updates that are newer and different are asked for.
+// A full Start has the filter begin where knowledge ends, for peers that answer no queries; another one asks for news only.
+func TestFilterBeginsWhereKnowledgeEnds(t *testing.T) {
+	const news, two = now - 60*minutesOfOverlap, now - oldestUpdate
+	known := func(at int64) *Graph {
+		g := newGraph()
+		learn(t, g, announce(t, 4, 5, 600), update(t, 4, 5, 600, at-now))
+		return g
+	}
+	for _, tc := range []struct {
+		name  string
+		graph *Graph
+		full  bool
+		want  int64
+	}{
+		{"nothing known", newGraph(), true, two},
+		{"nothing known, news only", newGraph(), false, news},
+		{"a day behind", known(now - 86400), true, now - 86400},
+		{"a day behind, news only", known(now - 86400), false, news},
+		{"up to date", known(now), true, news},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			q, err := ParseQuery(TypeTimestampFilter, NewSync(id(peer), false).Start(tc.graph, tc.full, now)[0].Body)
+			must(t, err)
+			if f := q.(*TimestampFilter); int64(f.First) != tc.want {
+				t.Errorf("first_timestamp is %d s ago, want %d", now-int64(f.First), now-tc.want)
+			}
+		})
+	}
+}
+
 func TestSyncAsksForNewerUpdates(t *testing.T) {
 	ours, theirs := newGraph(), newGraph()
 	for _, g := range []*Graph{ours, theirs} {
