@@ -208,7 +208,9 @@ func (l *Ldk) Connect(id, addr string) error {
 	return l.ask("connect", map[string]any{"peer": id, "addr": addr}, nil)
 }
 
-func (l *Ldk) Disconnect(id string) error { return l.ask("disconnect", map[string]any{"peer": id}, nil) }
+func (l *Ldk) Disconnect(id string) error {
+	return l.ask("disconnect", map[string]any{"peer": id}, nil)
+}
 
 func (l *Ldk) Peers() ([]string, error) {
 	var out struct{ IDs []string }
@@ -293,7 +295,7 @@ func (l *Ldk) Withdraw(inv Invoice) error {
 
 // Pay makes a payment with an unknown hash out of the only such thing that LDK has: a spontaneous one.
 func (l *Ldk) Pay(p Payment) (Outcome, error) {
-	if len(p.FirstHop) > 0 || p.LessFee != 0 || p.LessExpiry != 0 {
+	if len(p.FirstHop) > 0 || p.FinalExpiry != 0 || p.LessFee != 0 || p.LessExpiry != 0 {
 		return Outcome{}, errors.New("LDK makes no payments that are wrong but for their hash")
 	}
 	if p.Unknown {
