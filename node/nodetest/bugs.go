@@ -260,5 +260,6 @@ func refusal(h channel.HTLC) forward.Event {
 
 const all = math.MaxInt
 
-// foundBy is a seed that finds each bug, so that a run of the tests need not look for one. Where it finds nothing any more, the search begins anew.
+// foundBy is a seed that finds a bug, so that a run of the tests need not look for one. Where it finds nothing any more, TestBugs fails: look for another with
+// -bugseeds.
 var foundBy = map[Bug]int64{}

@@ -113,7 +113,10 @@ func report(seed int64, err error) string {
 	return fmt.Sprintf("seed %d: %v\n\nshrunk to %d bytes, -bytes %x:\n%s\n%v", seed, err, len(s), s, text, again)
 }
 
-var flagBugSeeds = flag.Int("bugseeds", 0, "seeds, from 1 on, in which TestBugs has to find a bug; 0: look at the one that found it last, and then at 20000")
+var flagBugSeeds = flag.Int("bugseeds", 0, "seeds, from 1 on, in which TestBugs has to find every bug; 0: look at the one that found it last, else at a few")
+
+// fewSeeds are those of a run of the tests without -bugseeds. The bugs that need luck are not found in them; the table says so.
+const fewSeeds = 150
 
 // TestBugs puts bugs back, one at a time, and tells how many seeds it takes to find them.
 func TestBugs(t *testing.T) {
@@ -128,7 +131,11 @@ func TestBugs(t *testing.T) {
 			}
 			begin := time.Now()
 			seed, err := hunt(b)
-			if err == nil {
+			switch {
+			case err == nil && *flagBugSeeds == 0 && foundBy[b] == 0:
+				fmt.Fprintf(&table, "\n%-4s %-88s not in %d seeds: -bugseeds 20000", Bugs[b].ID, Bugs[b].Text, fewSeeds)
+				return
+			case err == nil:
 				t.Errorf("%s: not found", Bugs[b].Text)
 				return
 			}
@@ -145,10 +152,11 @@ func TestBugs(t *testing.T) {
 func hunt(b Bug) (int64, error) {
 	n := *flagBugSeeds
 	if n == 0 {
-		if _, seed, err := search(foundBy[b], 1, *flagSteps, b); err != nil {
+		if foundBy[b] != 0 {
+			_, seed, err := search(foundBy[b], 1, *flagSteps, b)
 			return seed, err
 		}
-		n = 20_000
+		n = fewSeeds
 	}
 	_, seed, err := search(1, n, *flagSteps, b)
 	return seed, err
