@@ -286,14 +286,14 @@ func (w *World) tick(seconds int64) {
 	}
 }
 
-const maxPayments = 16
+const maxPayments = 24
 
 // amounts are from dust over what a commitment shows to more than a channel has.
 var amounts = []lnwire.MilliSatoshi{50_000_000, 1, 353_999, 354_000, 2_000_000, 123_456_789, 250_000_001, 450_000_000}
 
 func (w *World) actPay(arg int) string {
-	if arg >= 20 {
-		return w.payBurst(arg - 20)
+	if arg >= 19 {
+		return w.payBurst(max(arg, 20) - 20)
 	}
 	x := wish{payer: w.node('A'), payee: w.node('B'), amount: amounts[arg%8], parts: 1, choice: arg}
 	switch arg {
@@ -307,9 +307,9 @@ func (w *World) actPay(arg int) string {
 		x.again = w.last()
 	case 18:
 		x.payer = w.other()
-		x.again = w.last()
-	case 19:
-		x.payer = w.other()
+		if len(w.payments)%2 == 0 {
+			x.again = w.last()
+		}
 	}
 	if arg == 6 {
 		x.amount = w.most(x)
@@ -422,7 +422,7 @@ func (w *World) actPayHeld(arg int) string {
 	case 21:
 		x.parts, x.spoiled = 2, true
 	}
-	if arg%8 >= 4 {
+	if arg%8 >= 4 || arg == 18 {
 		x.ends = rod.UnblockMode(1 + arg%3)
 	}
 	return w.pay(x)

@@ -254,7 +254,7 @@ func (w *World) tell(t *turn, ends map[nodeKey]settledHTLC, k nodeKey, before, a
 	_, paid := o.(channel.Fulfill)
 	was, twice := ends[k]
 	w.must(invOutcome, !twice && before != nil, "HTLC %v ends twice, was %+v", k, was)
-	ends[k] = settledHTLC{before.HTLC.Amount, paid}
+	ends[k] = settledHTLC{before.HTLC.Amount, before.HTLC.Hash, paid}
 	t.lost = append(t.lost, func() { delete(ends, k) })
 }
 

@@ -34,6 +34,18 @@ func kindOf(err error) string {
 	return kind
 }
 
+// byteOf is the byte of an action.
+func byteOf(name string, arg int) byte {
+	first := 0
+	for _, a := range actions {
+		if a.name == name {
+			break
+		}
+		first += a.count
+	}
+	return byte(first + arg)
+}
+
 // span is the bytes of an action, and how often it comes.
 type span struct{ first, count, weight int }
 
@@ -56,6 +68,9 @@ func Schedule(seed int64, steps int) []byte {
 			spans[half] = append(spans[half], x)
 			totals[half] += x.weight
 		}
+	}
+	if r.IntN(4) == 0 { // much at once, for those who fight over it later
+		s = append(s, byteOf("pay", 19+r.IntN(5)), byteOf("let it flow", r.IntN(4)))
 	}
 	for len(s) < steps+configSize {
 		half := 0

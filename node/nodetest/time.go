@@ -14,15 +14,16 @@ import (
 // advance mines blocks. Where something is due on chain, everybody sees them one by one, lag of them late, and does what they demand.
 func (w *World) advance(blocks, lag int) {
 	for blocks > 0 {
+		if !w.busy() && w.quiet() > maxLag { // nobody is that slow
+			for _, n := range w.nodes {
+				n.runAll()
+				n.commit(all)
+			}
+		}
 		n, due := 1, true
 		if !w.busy() {
 			n = w.quiet()
 			n, due = min(blocks, n), n <= blocks
-		}
-		if n > maxLag { // nobody is that slow
-			for _, n := range w.nodes {
-				n.runAll()
-			}
 		}
 		for range n {
 			w.mine()
@@ -263,10 +264,14 @@ func (w *World) actMute(arg int) string {
 
 // adversary is the node that may be one, and one of its channels.
 func (w *World) adversary(arg int) (*node, *edge) {
-	if w.cfg.adversary >= len(w.nodes) {
+	i := w.cfg.adversary
+	switch {
+	case i == 5 || i == 6:
+		i = len(w.nodes) - 1 // the payee, more often than others
+	case i >= len(w.nodes):
 		return nil, nil
 	}
-	n := w.nodes[w.cfg.adversary]
+	n := w.nodes[i]
 	var mine []*edge
 	for _, e := range w.edges {
 		if e.link.nodes[0] == n.index || e.link.nodes[1] == n.index {
@@ -281,7 +286,7 @@ var ways = [...]struct {
 	age, late, stagger int
 	more               int64
 }{
-	{0, -1000, 0, 0}, {0, -3, 0, 0}, {0, 2, 0, 30}, {1, -1000, 0, 30}, {0, 3, 6, 90},
+	{0, -1000, 0, 0}, {0, -3, 0, 0}, {0, 2, 6, 90}, {1, -1000, 0, 30}, {0, 3, 6, 90},
 	{2, -1000, 0, 0}, {3, 20, 0, 0}, {5, -1000, 0, 100}, {0, 4, 6, 90}, {1000, -1000, 0, 0},
 }
 
@@ -369,7 +374,7 @@ func (w *World) finish() {
 		}
 		if next := w.nextLimit(); next > w.chain.height() && (w.cfg.deadlines || round > 8) { // a release may wait for a channel that never has room
 			w.live(int(next - w.chain.height()))
-		} else if w.onChain() || round > 12 {
+		} else if w.onChain() || round > 12 && (w.pending() || len(w.honest()) < len(w.nodes)) { // who is kept waiting gives up in time
 			blocks := 1
 			if !w.busy() {
 				blocks = w.quiet()
@@ -388,6 +393,18 @@ func (w *World) finish() {
 	}
 	w.stats.Replaced += w.chain.replaced
 	w.judge()
+}
+
+// pending says whether a channel has HTLCs. What is left without them is not to be waited out.
+func (w *World) pending() bool {
+	for _, n := range w.honest() {
+		for _, in := range n.inboxes {
+			if len(in.state.Offered())+len(in.state.Received()) > 0 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // live mines blocks while everybody is there and talks.

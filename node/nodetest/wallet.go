@@ -22,7 +22,7 @@ type wallet struct {
 
 // A node begins with this many coins, in sat.
 const (
-	coins     = 16
+	coins     = 32
 	coinValue = 40_000
 )
 

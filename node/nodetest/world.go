@@ -58,7 +58,7 @@ func configOf(s []byte) config {
 		c = s[1]
 	}
 	return config{topology: int(b & 3), eager: b&4 != 0, devices: b&8 != 0, deadlines: b&16 != 0, force: b>>5 < 2,
-		adversary: int(c & 7), blind: c&8 != 0, congested: c&48 == 48, holds: c&64 != 0, dear: c&128 != 0}
+		adversary: int(c & 7), blind: c&8 != 0, congested: c&16 != 0, holds: c&64 != 0, dear: c&128 != 0}
 }
 
 // topologies: nodes by name, LSPs in capitals L and K; channels by the names of their ends, the first funds.
