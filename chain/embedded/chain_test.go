@@ -538,11 +538,12 @@ func BenchmarkMine(b *testing.B) {
 // stuckDB is a database that does not close, as goleveldb does when two writes have failed.
 type stuckDB struct {
 	database.DB
-	until chan struct{}
+	until, closed chan struct{}
 }
 
 func (s stuckDB) Close() error {
 	<-s.until
+	defer close(s.closed)
 	return s.DB.Close()
 }
 
@@ -550,7 +551,7 @@ func TestCloseIsBounded(t *testing.T) {
 	dir := t.TempDir()
 	c := open(t, dir)
 	mine(t, c, 3)
-	stuck := stuckDB{c.db, make(chan struct{})}
+	stuck := stuckDB{c.db, make(chan struct{}), make(chan struct{})}
 	c.db, c.wait = stuck, time.Millisecond
 	if err := c.Close(); err == nil || !strings.Contains(err.Error(), "not closed after") {
 		t.Errorf("closed: %v", err)
@@ -565,4 +566,5 @@ func TestCloseIsBounded(t *testing.T) {
 		t.Errorf("opened again at height %d", height)
 	}
 	close(stuck.until)
+	<-stuck.closed // its folder goes with the test
 }

@@ -279,6 +279,12 @@ func TestFailures(t *testing.T) {
 			}
 			t.Logf("%d  %s", status, lines[0])
 			after := s.contents()
+			if strings.Contains(x.line, "address already in use") {
+				// The node was at work when it came to listen: its database may have moved on, by its own rules. No file may come or go.
+				for name := range before {
+					before[name] = after[name]
+				}
+			}
 			if !maps.Equal(before, after) {
 				t.Fatalf("files have changed: %v, then %v", slices.Sorted(maps.Keys(before)), slices.Sorted(maps.Keys(after)))
 			}
