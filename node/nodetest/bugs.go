@@ -55,7 +55,6 @@ const (
 	BugBatched
 	BugFeesReset
 	BugNearDust
-	BugRowUnread
 	BugForkKept
 	endOfBugs
 )
@@ -100,7 +99,6 @@ var Bugs = [endOfBugs]struct{ ID, Text string }{
 	BugBatched:              {"A6", "penalties are put together, and are lost together"},
 	BugFeesReset:            {"A8", "claims are put together, and their fees begin anew whenever one is lost"},
 	BugNearDust:             {"C2", "HTLCs a little above dust are left out when fees are reckoned"},
-	BugRowUnread:            {"", "the row of a revoked commitment is looked for before it is written"},
 	BugForkKept:             {"A13", "channels do not hear of blocks that have left the chain"},
 }
 

@@ -117,7 +117,7 @@ type truth struct {
 	child   map[nodeKey]channel.Key // outgoing HTLCs that became durable, by the incoming one
 	offered map[nodeTag]channel.Key // the same, by what part of what payment they are
 	fee     map[nodeKey]lnwire.MilliSatoshi
-	dust    map[nodeKey]bool // the outgoing HTLC is so small that nobody claims it on chain
+	dust    map[nodeKey]bool // the outgoing HTLC is so small that perhaps nobody claims it on chain
 	claimed map[*edge]bool   // a node decided to close to claim a preimage
 	earned  []lnwire.MilliSatoshi
 	// How HTLCs ended, by what their channels told.
@@ -556,7 +556,7 @@ func (w *World) writtenChild(n *node, parent channel.Key, h *channel.HTLC) {
 	before, twice := w.truth.child[k]
 	w.must(invOneChild, !twice, "%s: HTLC %v is forwarded as %v, and was as %v", n.name, parent, h.Key, before)
 	w.truth.child[k] = h.Key
-	w.truth.dust[k] = h.Amount < worthless
+	w.truth.dust[k] = h.Amount < worthless || w.cfg.congested && h.Amount < lost
 	body := n.disk.bodies[bodyKey{parent.Channel, channel.BodyKey{HTLC: parent.HTLC}}]
 	if body == nil {
 		w.must(invParent, false, "%s: HTLC %v is durable before its incoming HTLC %v", n.name, h.Key, parent)

@@ -137,13 +137,17 @@ func (w *World) change(n *node) int64 {
 	return change
 }
 
-// forfeit is what a node has paid for HTLCs of a peer that cheated: not they pay for it, but the whole of the channel (see judgeJustice).
+// forfeit is what a node has paid without being paid: for HTLCs of a peer that cheated, since the whole of that channel pays for them (see
+// judgeJustice), and for those that were too small for the commitment of their channel that was confirmed.
 func (w *World) forfeit(n *node) (sum int64) {
 	for k, child := range w.truth.child {
-		if k.node != n.index || w.edges[k.key.Channel-1].view[n.side(w.edges[k.key.Channel-1])] != onchain.Cheat {
+		out, in := w.truth.resolved[nodeKey{n.index, child}], w.truth.received[k]
+		if k.node != n.index || !out.paid || in.paid {
 			continue
 		}
-		if out := w.truth.resolved[nodeKey{n.index, child}]; out.paid && !w.truth.received[k].paid {
+		e := w.edges[k.key.Channel-1]
+		small := in.amount < worthless || w.cfg.congested && in.amount < lost
+		if e.view[n.side(e)] == onchain.Cheat || e.onChain && small {
 			sum += int64(out.amount)
 		}
 	}
