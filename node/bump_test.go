@@ -42,21 +42,24 @@ func TestChildPaysForItsParent(t *testing.T) {
 		w.chain.SetFeeRates(chain.FeeRates{Floor: 3000, Slow: 4000, Normal: 4000, Urgent: 4000})
 		w.chain.SetMempoolMin(3000)
 		w.step(a, b)
+		bob := b.cfg
+		b.Stop() // else it answers with a commitment of its own
 		if err := a.Close(id, true); err != nil {
 			t.Fatal(err)
 		}
-		w.barrier(a, b)
+		w.barrier(a)
 		if got := len(w.chain.Mempool()); got != map[bool]int{true: 2}[packages] {
 			t.Fatalf("packages %t: %d transactions in the mempool", packages, got)
 		}
 		if !packages {
 			w.chain.SetMempoolMin(0)
-			w.step(a, b)
+			w.step(a)
 			if got := len(w.chain.Mempool()); got != 2 {
 				t.Fatalf("%d transactions in the mempool when it has room", got)
 			}
 		}
 		w.chain.SetMempoolMin(0)
+		b = w.start(bob)
 		w.over(a, b)
 		w.step(a, b)
 		book.check()
