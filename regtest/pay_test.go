@@ -229,6 +229,7 @@ func (w *world) progress(l *line) error {
 func (w *world) ledgers(l *line) error {
 	return w.until(func() error {
 		paid, received, unsure := map[string]int64{}, map[string]int64{}, []string(nil)
+		payee, failed := map[string]string{}, map[string]string{}
 		for _, name := range slices.Sorted(maps.Keys(w.running())) {
 			b, err := w.nodes[name].Ledger()
 			if err != nil {
@@ -241,6 +242,12 @@ func (w *world) ledgers(l *line) error {
 			}
 			maps.Copy(paid, b.Paid)
 			maps.Copy(received, b.Received)
+			for hash := range b.Received {
+				payee[hash] = name
+			}
+			for _, hash := range b.Failed {
+				failed[hash] = name
+			}
 		}
 		for hash, amount := range paid {
 			got, ok := received[hash]
@@ -258,7 +265,7 @@ func (w *world) ledgers(l *line) error {
 		}
 		for hash := range received {
 			if _, ok := paid[hash]; !ok {
-				return fmt.Errorf("payment %s is received, and its payer does not know", hash)
+				return fmt.Errorf("payment %s is received by %s, and its payer does not know (failed for: %q)", hash, payee[hash], failed[hash])
 			}
 		}
 		return nil

@@ -100,6 +100,7 @@ type Outcome struct {
 type Ledger struct {
 	Paid, Received map[string]int64
 	Pending        []string // hashes of payments without outcome
+	Failed         []string // hashes of those that failed, where the node tells
 }
 
 // Graph is what a node knows of the public network.

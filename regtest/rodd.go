@@ -317,6 +317,8 @@ func (r *Rodd) Ledger() (Ledger, error) {
 			b.Paid[p.Hash] = 0
 		case "pending":
 			b.Pending = append(b.Pending, p.Hash)
+		default:
+			b.Failed = append(b.Failed, p.Hash)
 		}
 		return err
 	})
