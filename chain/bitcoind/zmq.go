@@ -34,6 +34,12 @@ const (
 // zmqTopics are what is subscribed to, and whether it tells of a block. bitcoind publishes those that it is configured for.
 var zmqTopics = map[string]bool{"hashblock": true, "rawblock": true, "hashtx": false, "rawtx": false, "sequence": false}
 
+// CheckZMQ says what is wrong with an address of Config.ZMQ.
+func CheckZMQ(address string) error {
+	_, _, err := zmqAddress(address)
+	return err
+}
+
 // zmqAddress takes an address apart as bitcoind writes it: tcp://host:port, or ipc:///path.
 func zmqAddress(text string) (network, address string, err error) {
 	if path, ok := strings.CutPrefix(text, "ipc://"); ok && path != "" {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"lightningrod/chain/bitcoind"
 	"lightningrod/chain/embedded"
 	"lightningrod/cmd/internal/api"
 	"lightningrod/node"
@@ -54,6 +55,7 @@ type config struct {
 		PasswordFile string        `placeholder:"PATH" help:"File with the RPC password."`
 		Password     string        `help:"RPC password. Others on this machine can see it among the flags; prefer the file."`
 		Wait         time.Duration `default:"30s" help:"How long to wait for bitcoind at the start."`
+		ZMQ          []string      `name:"zmq" env:"ROD_BITCOIND_ZMQ" placeholder:"ADDRESS" help:"Where bitcoind publishes blocks and transactions, as in its zmqpub settings: tcp://127.0.0.1:28332. They are seen sooner then; without it they are looked for all the time."`
 	} `embed:"" prefix:"bitcoind."`
 
 	Seed struct {
@@ -77,6 +79,11 @@ type config struct {
 		MaxCapacitySat   uint64 `default:"1000000000" help:"Largest channel that peers may open."`
 		FulfillMargin    uint32 `default:"18" help:"Blocks before its expiry at which a fulfilled HTLC goes on chain."`
 	} `embed:"" prefix:"channel."`
+
+	History struct {
+		Events uint64 `default:"250000" help:"How many events are kept, the newest. 100,000 take some 16 MB."`
+		Days   uint32 `default:"30" help:"How many days they are kept."`
+	} `embed:"" prefix:"history."`
 
 	Log struct {
 		Format string `default:"auto" enum:"auto,text,json" help:"text, json, or auto: text on a terminal."`
@@ -302,7 +309,9 @@ func (c *config) settle() (err error) {
 	if c.LineageFile == "" {
 		c.LineageFile = filepath.Join(c.dir(), "node.lineage")
 	}
-	c.Listen.P2P = slices.DeleteFunc(c.Listen.P2P, func(a string) bool { return a == "" })
+	for _, list := range []*[]string{&c.Listen.P2P, &c.Bitcoind.ZMQ} {
+		*list = slices.DeleteFunc(*list, func(a string) bool { return a == "" })
+	}
 	if c.Chain.Backend == "bitcoind" {
 		if err := c.settleBitcoind(); err != nil {
 			return err
@@ -342,6 +351,11 @@ func (c *config) check() error {
 		hostPort("listen.p2p", c.Listen.P2P...), hostPort("listen.announce", c.Listen.Announce...), hostPort("listen.tls", c.Listen.TLS),
 		hostPort("listen.metrics", c.Listen.Metrics), hostPort("bitcoind.addr", c.Bitcoind.Addr),
 	}
+	for _, a := range c.Bitcoind.ZMQ {
+		if err := bitcoind.CheckZMQ(a); err != nil {
+			errs = append(errs, fmt.Errorf("bitcoind.zmq: %w", err))
+		}
+	}
 	for _, x := range []struct {
 		bad  bool
 		text string
@@ -358,6 +372,8 @@ func (c *config) check() error {
 		{c.Channel.ToSelfDelay < 6 || c.Channel.ToSelfDelay > 2016, fmt.Sprintf("channel.to-self-delay: %d outside 6..2016", c.Channel.ToSelfDelay)},
 		{c.Policy.CltvExpiryDelta < 34, fmt.Sprintf("policy.cltv-expiry-delta: %d below minimum 34", c.Policy.CltvExpiryDelta)},
 		{c.Policy.CltvExpiryDelta > 2016, fmt.Sprintf("policy.cltv-expiry-delta: %d above 2016", c.Policy.CltvExpiryDelta)},
+		{c.History.Events < 1000 || c.History.Events > 100_000_000, fmt.Sprintf("history.events: %d outside 1000..100000000", c.History.Events)},
+		{c.History.Days < 1 || c.History.Days > 3650, fmt.Sprintf("history.days: %d outside 1..3650", c.History.Days)},
 		{c.Policy.FeePPM > 1_000_000, fmt.Sprintf("policy.fee-ppm: %d above 1000000", c.Policy.FeePPM)},
 		{c.Policy.FeeBaseMsat > 1_000_000_000, fmt.Sprintf("policy.fee-base-msat: %d above 1000000000", c.Policy.FeeBaseMsat)},
 	} {
@@ -391,6 +407,7 @@ func (c *config) node() node.Config {
 	return node.Config{
 		Dir: c.dir(), Lineage: c.LineageFile, Params: c.params(), Alias: c.Alias, LSP: c.LSP, Listen: c.Listen.P2P, Announce: c.Listen.Announce,
 		LocalHooks: c.Network == "regtest",
+		History:    node.Retention{Events: c.History.Events, Age: time.Duration(c.History.Days) * 24 * time.Hour},
 		Policy: forward.Policy{
 			FeeBase: lnwire.MilliSatoshi(c.Policy.FeeBaseMsat), FeePPM: c.Policy.FeePPM, CltvExpiryDelta: c.Policy.CltvExpiryDelta,
 			HTLCMinimum: lnwire.MilliSatoshi(c.Policy.HTLCMinimumMsat),

@@ -146,7 +146,7 @@ func openChain(ctx context.Context, cfg *config, log *slog.Logger) (chainBackend
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.Wait)
 	defer cancel()
-	backend, err := bitcoind.New(ctx, bitcoind.Config{Access: access, Params: cfg.params(), Log: log})
+	backend, err := bitcoind.New(ctx, bitcoind.Config{Access: access, Params: cfg.params(), ZMQ: b.ZMQ, Log: log})
 	if err != nil {
 		return nil, exitError{exitChain, err}
 	}

@@ -307,7 +307,12 @@ func TestSignet(t *testing.T) {
 	file := write(t, filepath.Join(dir, "rodd.toml"), fmt.Sprintf("network = \"signet\"\n[chain]\nbackend = \"bitcoind\"\n[bitcoind]\naddr = %q\nuser = \"u\"\n",
 		fakeBitcoind(t, &chaincfg.SigNetParams)))
 	password := write(t, filepath.Join(dir, "password"), rightPassword)
-	args := []string{"--config", file, "--seed.password-file", password}
+	publisher, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer publisher.Close()
+	args := []string{"--config", file, "--seed.password-file", password, "--bitcoind.zmq", "tcp://" + publisher.Addr().String()}
 	for _, x := range []struct {
 		args   []string
 		status int
@@ -324,6 +329,11 @@ func TestSignet(t *testing.T) {
 		}
 	}
 	p := runRodd(t, dir, args...)
+	subscriber, err := publisher.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	subscriber.Close() // it goes on polling
 	var addr api.Address
 	p.post("/wallet/addresses", nil, &addr)
 	var inv api.Invoice
