@@ -23,6 +23,8 @@ func (t *Table) Apply(ev Event) Output {
 		n.fulfilled(HTLCKey(ev))
 	case Failed:
 		n.failed(HTLCKey(ev))
+	case Declined:
+		n.declined(HTLCKey(ev))
 	case Ended:
 		n.ended(HTLCKey{ev.Channel, ev.ID}, ev.Settled)
 	case Tick:
@@ -351,6 +353,17 @@ func (n *turn) failed(k HTLCKey) {
 	} else {
 		n.tell(m.request, StatusFailed)
 	}
+}
+
+func (n *turn) declined(k HTLCKey) {
+	m := n.members[k]
+	if m == nil || m.stage != memberOpen || m.void || m.request.state != Armed {
+		return
+	}
+	if slices.ContainsFunc(m.request.members, func(o *member) bool { return o.stage == memberFulfilled }) {
+		return // a known preimage ends every discussion
+	}
+	n.end(m.request, Withdrawn, StatusFailed)
 }
 
 // conclude ends a released request whose last member got an outcome. Its row stays until the payer has them all.

@@ -71,6 +71,10 @@ type Fulfilled struct{ Channel, ID uint64 }
 // Failed says that an incoming HTLC is being failed back and the payer does not know yet.
 type Failed struct{ Channel, ID uint64 }
 
+// Declined says that the LSP's operator will not hold an HTLC any longer. Its request ends unreleased and all of it goes back, as without this part
+// the payment cannot be complete. What is released, or has an outcome, is not the operator's to take back: then nothing changes.
+type Declined struct{ Channel, ID uint64 }
+
 // Ended says that an incoming HTLC has an outcome that is irrevocable with the payer: off chain, or on chain deep enough.
 type Ended struct {
 	Channel, ID uint64
@@ -111,6 +115,7 @@ func (Unblock) event()         {}
 func (Member) event()          {}
 func (Fulfilled) event()       {}
 func (Failed) event()          {}
+func (Declined) event()        {}
 func (Ended) event()           {}
 func (Tick) event()            {}
 func (Block) event()           {}

@@ -326,6 +326,13 @@ func (m *model) apply(ev Event) (ack int, giveUp []HTLCKey, released []HoldKey) 
 				giveUp = append(giveUp, x.h.Key())
 			}
 		}
+	case Declined:
+		for _, x := range at(ev.Channel) {
+			paid := slices.ContainsFunc(m.of(x.r), func(o *modelMember) bool { return o.fulfilled })
+			if x.h.ID == ev.ID && x.r.state == Armed && !x.void && !x.failed && !paid {
+				giveUp = append(giveUp, m.finish(x.r, Withdrawn)...)
+			}
+		}
 	case ChannelClosed:
 		for _, x := range at(ev.Channel) {
 			m.end(x.h.Key())

@@ -147,6 +147,8 @@ func (s *script) command(line string) string {
 		return s.put(s.apply(Fulfilled(key())))
 	case "failed":
 		return s.put(s.apply(Failed(key())))
+	case "declined":
+		return s.put(s.apply(Declined(key())))
 	case "ended":
 		return s.put(s.apply(Ended{key().Channel, key().ID, words[2] == "settled"}))
 	case "onchain":

@@ -99,7 +99,7 @@ func (w *world) event() Event {
 		return CancelRequested{Peer: w.peer(), HasChannel: true, Payload: CancelRequest{PidHash: PidHash(w.pid())}.Encode(), Direct: true}
 	case p < 68:
 		for _, h := range w.some(1) {
-			return []Event{Fulfilled{h.Channel, h.ID}, Failed{h.Channel, h.ID}, Ended{h.Channel, h.ID, true}, Ended{h.Channel, h.ID, false}}[w.Intn(4)]
+			return []Event{Fulfilled{h.Channel, h.ID}, Failed{h.Channel, h.ID}, Ended{h.Channel, h.ID, true}, Ended{h.Channel, h.ID, false}, Declined{h.Channel, h.ID}}[w.Intn(5)]
 		}
 	case p < 80:
 		return Tick{w.m.now + int64(w.Intn(100))}

@@ -98,7 +98,7 @@ func (m *model) step() {
 		do     func()
 	}{
 		{12, m.offerForward}, {5, m.offerHeldByTLV}, {4, m.offerHeldByRequest}, {4, m.offerParts},
-		{5, m.unblockSome}, {1, m.withdrawSome},
+		{5, m.unblockSome}, {1, m.withdrawSome}, {1, m.declineSome},
 		{30, func() { m.deliverSome(false) }}, {3, func() { m.deliverSome(true) }},
 		{10, m.sync}, {20, m.resolveSome}, {15, m.settleSome}, {5, m.removeSome}, {4, m.crashSome}, {10, m.offerAgain},
 		{12, func() { m.handle(Usable{ID: channel.ID(1 + m.r.Intn(6)), Out: m.capacity()}, nil) }},
@@ -227,6 +227,16 @@ func (m *model) withdrawSome() {
 			c := rod.CancelRequest{PidHash: rod.PidHash(pidOf(pid))}
 			ev := rod.CancelRequested{Peer: m.offers[key].Peer, HasChannel: true, Payload: c.Encode(), Direct: true}
 			m.handle(Rod{ev}, nil)
+			return
+		}
+	}
+}
+
+// declineSome has the operator give something up, held or not.
+func (m *model) declineSome() {
+	for key := range m.needs {
+		if m.offers[key].HTLC.TLVs != nil {
+			m.handle(Rod{rod.Declined{Channel: uint64(key.Channel), ID: key.HTLC}}, nil)
 			return
 		}
 	}

@@ -137,6 +137,7 @@ func init() {
 		"forget-paid": func(s *script, a []string) string { return s.show(s.handle(ForgetPayment{s.number(a[0])}, nil)) },
 		"hold":        (*script).hold,
 		"withdraw":    (*script).withdraw,
+		"decline":     (*script).decline,
 		"deliver":     (*script).deliverAll,
 		"refuse":      func(s *script, a []string) string { out, text := s.deliver(true); return text + "\n" + s.show(out) },
 		"sync":        func(s *script, a []string) string { s.sync(); return "" },
@@ -317,6 +318,11 @@ func (s *script) withdraw(a []string) string {
 	m := rod.CancelRequest{PidHash: rod.PidHash(pidOf(a[1]))}
 	ev := rod.CancelRequested{Peer: nodeID(a[0]), HasChannel: true, Payload: m.Encode(), Direct: true}
 	return s.show(s.handle(Rod{ev}, nil))
+}
+
+func (s *script) decline(a []string) string {
+	key := s.key(a[0])
+	return s.show(s.handle(Rod{rod.Declined{Channel: uint64(key.Channel), ID: key.HTLC}}, nil))
 }
 
 // deliverAll empties the inbox, also of what that causes.
