@@ -111,15 +111,20 @@ func JoinPath(session [32]byte, nodes [][33]byte, path BlindedPath) (BlindedPath
 // sender. It returns the path from the next node on and what our step was told: the caller acts on it as if it had
 // come in a message. First of the returned path is zero if only a channel names the next node (ShortChannelID).
 func (k *Router) Advance(path BlindedPath) (BlindedPath, EncryptedData, error) {
-	if len(path.Hops) < 2 {
-		return BlindedPath{}, EncryptedData{}, fmt.Errorf("blinded path of %d nodes ends with us", len(path.Hops))
-	}
 	shared, err := k.pathSecret(path.PathKey[:])
 	if err != nil {
 		return BlindedPath{}, EncryptedData{}, err
 	}
-	if shared == nil || serialize(shared.blind(k.key).PubKey()) != path.Hops[0].Node {
+	if len(path.Hops) == 0 || serialize(shared.blind(k.key).PubKey()) != path.Hops[0].Node {
 		return BlindedPath{}, EncryptedData{}, errors.New("blinded path does not begin with us")
+	}
+	return k.firstStep(path, shared)
+}
+
+// firstStep opens the data of a path's first node, and gives the path from the next one on.
+func (k *Router) firstStep(path BlindedPath, shared *pathSecret) (BlindedPath, EncryptedData, error) {
+	if len(path.Hops) < 2 {
+		return BlindedPath{}, EncryptedData{}, fmt.Errorf("blinded path of %d nodes ends with us", len(path.Hops))
 	}
 	data, err := k.readData(shared, path.Hops[0].Data)
 	if err != nil {

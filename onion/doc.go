@@ -11,6 +11,9 @@
 //	onion_message ────► Router.PeelMessage ──► MessageHop: forward Next, or Contents and Reply (Final)
 //	a reply or request ► JoinPath / PathTo / NewBlindedPath ──► BuildMessage
 //
+//	an invoice ────────► NewPaymentPath ──► Encode: the field b of bLIP 39
+//	the payer of one ──► DecodePaymentPath ──► Fee, the hops of Build; AdvancePayment where we are its first node
+//
 // The Sphinx packets themselves are those of lightning-onion. The payloads are read and written here, because this
 // node must see what other codecs drop: unknown odd records of a payload, of encrypted_recipient_data and of an
 // onion message are kept, and unknown even ones refused, as BOLT 1 asks.
