@@ -150,6 +150,9 @@ func (b Bug) misheard(in *inbox, batch []posted) (evs []forward.Event) {
 			evs = append(evs, forward.Resolved{Resolved: channel.Resolved{Key: k, Origin: origin, Outcome: o}})
 		}
 	}
+	if b != BugFailOnDisconnect && b != BugFailOnRemoval {
+		return nil
+	}
 	for _, p := range batch {
 		_, gone := p.ev.(channel.Disconnected)
 		for _, h := range in.state.Offered() {
@@ -164,14 +167,15 @@ func (b Bug) misheard(in *inbox, batch []posted) (evs []forward.Event) {
 
 // carryOut queues a decision's rows and posts its commands, in the wrong way.
 func (b Bug) carryOut(n *node, t *turn, outs []forward.Output) bool {
+	if b != BugRowsApart && b != BugCommandsFirst {
+		return false
+	}
 	var rows turn
 	for _, out := range outs {
 		rows.rows = append(rows.rows, out.Rows...)
 		rows.replies = append(rows.replies, out.Replies...)
-		if b == BugRowsApart || b == BugCommandsFirst {
-			for _, x := range out.Notices {
-				n.ledger(&rows, x)
-			}
+		for _, x := range out.Notices {
+			n.ledger(&rows, x)
 		}
 	}
 	switch b {
@@ -184,8 +188,6 @@ func (b Bug) carryOut(n *node, t *turn, outs []forward.Output) bool {
 		n.runAll()
 		t.rows, t.replies, t.mail = append(t.rows, rows.rows...), rows.replies, append(t.mail, rows.mail...)
 		n.put(t)
-	default:
-		return false
 	}
 	return true
 }

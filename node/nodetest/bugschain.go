@@ -245,7 +245,7 @@ func (b Bug) regroup(n *node, in *inbox) {
 				}
 			}
 		}
-		if by := n.w.chain.spent[c.out]; by != nil && n.w.chain.made[by.TxHash()].by != n.index && !t.lost[c.out] {
+		if by := n.w.chain.spent[c.out]; by != nil && n.w.chain.made[n.w.chain.ids[by]].by != n.index && !t.lost[c.out] {
 			t.lost[c.out], conflict = true, true
 		}
 	}

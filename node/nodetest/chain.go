@@ -22,11 +22,12 @@ type Chain struct {
 	blocks []chain.Block
 	pool   []*pooled // parents before children
 	mined  map[chainhash.Hash]uint32
-	outs   map[wire.OutPoint]*wire.TxOut // of the best chain, spent or not
-	spent  map[wire.OutPoint]*wire.MsgTx // by what, on the best chain
-	made   map[chainhash.Hash]made       // every transaction that was ever valid
-	forks  byte                          // makes the hashes of blocks after a reorganisation new
-	rate   int64                         // sat/kw: a block takes nothing that pays less; 0: everything
+	outs   map[wire.OutPoint]*wire.TxOut  // of the best chain, spent or not
+	spent  map[wire.OutPoint]*wire.MsgTx  // by what, on the best chain
+	made   map[chainhash.Hash]made        // every transaction that was ever valid
+	ids    map[*wire.MsgTx]chainhash.Hash // of those that were ever in a block
+	forks  byte                           // makes the hashes of blocks after a reorganisation new
+	rate   int64                          // sat/kw: a block takes nothing that pays less; 0: everything
 	judge  *channeltest.Toy
 
 	replaced int
@@ -47,13 +48,13 @@ type made struct {
 
 func newChain(height uint32, judge *channeltest.Toy) *Chain {
 	return &Chain{base: height, mined: map[chainhash.Hash]uint32{}, outs: map[wire.OutPoint]*wire.TxOut{},
-		spent: map[wire.OutPoint]*wire.MsgTx{}, made: map[chainhash.Hash]made{}, judge: judge}
+		spent: map[wire.OutPoint]*wire.MsgTx{}, made: map[chainhash.Hash]made{}, ids: map[*wire.MsgTx]chainhash.Hash{}, judge: judge}
 }
 
 func (c *Chain) clone() *Chain {
 	n := *c
 	n.blocks, n.pool = slices.Clone(c.blocks), slices.Clone(c.pool)
-	n.mined, n.outs, n.spent, n.made = maps.Clone(c.mined), maps.Clone(c.outs), maps.Clone(c.spent), maps.Clone(c.made)
+	n.mined, n.outs, n.spent, n.made, n.ids = maps.Clone(c.mined), maps.Clone(c.outs), maps.Clone(c.spent), maps.Clone(c.made), maps.Clone(c.ids)
 	return &n
 }
 
@@ -317,7 +318,7 @@ func (c *Chain) mine() {
 }
 
 func (c *Chain) confirm(tx *wire.MsgTx, id chainhash.Hash, height uint32) {
-	c.mined[id] = height
+	c.mined[id], c.ids[tx] = height, id
 	for i, out := range tx.TxOut {
 		c.outs[wire.OutPoint{Hash: id, Index: uint32(i)}] = out
 	}
@@ -346,7 +347,7 @@ func (c *Chain) reorg(depth int, drop func(by int) bool) {
 		c.blocks = c.blocks[:len(c.blocks)-1]
 		var txs []*pooled
 		for _, tx := range b.Txs[min(1, len(b.Txs)):] {
-			id := tx.TxHash()
+			id := c.ids[tx]
 			delete(c.mined, id)
 			for i := range tx.TxOut {
 				delete(c.outs, wire.OutPoint{Hash: id, Index: uint32(i)})

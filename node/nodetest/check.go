@@ -15,34 +15,61 @@ import (
 	"github.com/lightningnetwork/lnd/lnwire"
 )
 
-// The invariants. Names stand in reports with the number of times each was looked at.
+// An invariant is one of those below. Its text stands in reports, with the number of times it was looked at.
+type invariant uint8
+
 const (
-	invConservation = "conservation: balances and HTLCs of a channel are its capacity"
-	invOneChild     = "an incoming HTLC has at most one outgoing one, ever, over restarts"
-	invParent       = "an outgoing HTLC has a committed incoming one that pays for it"
-	invFail         = "an incoming HTLC is failed only if nothing downstream can be claimed"
-	invFulfill      = "an outgoing HTLC's preimage reaches its incoming one"
-	invHeld         = "I1: nothing is offered downstream while it is held"
-	invDeadline     = "I6: no hold outlives its deadline, nothing is released after it"
-	invReleased     = "an unblock is not lost, however early it comes"
-	invPid          = "I7: an unblock that is wrong, or comes twice, changes nothing"
-	invDurable      = "after any crash the disk's prefix can be restored and re-established"
-	invQuiet        = "honest nodes give each other no error, warning or unexpected close"
-	invRead         = "every block of the best chain was read, whatever was there before"
-	invEnd          = "at the end nothing is left: HTLCs, rows, holds"
-	invOutcome      = "a payment has one outcome, and the payer's is the payee's"
-	invMoney        = "at the end everybody has what the outcomes say, to the msat"
-	invValid        = "what honest nodes publish is valid"
-	invBuffer       = "who pays the fee keeps its reserve, and twice the fee, when it offers (BOLT 2)"
-	invTime         = "an outgoing HTLC has ended before its incoming one runs out"
-	invPassed       = "how an outgoing HTLC ended reaches its incoming one"
-	invSwept        = "everything of an honest node in a commitment that was confirmed is swept by it"
-	invJustice      = "justice: all of a revoked commitment is the honest side's"
-	invCoins        = "coins on chain are what transactions and their fees say, to the satoshi"
+	invConservation invariant = iota
+	invOneChild
+	invParent
+	invFail
+	invFulfill
+	invHeld
+	invDeadline
+	invReleased
+	invPid
+	invDurable
+	invQuiet
+	invRead
+	invEnd
+	invOutcome
+	invMoney
+	invValid
+	invBuffer
+	invTime
+	invPassed
+	invSwept
+	invJustice
+	invCoins
+	invariants
 )
 
-var invariants = []string{invConservation, invOneChild, invParent, invFail, invFulfill, invHeld, invDeadline, invReleased, invPid,
-	invDurable, invQuiet, invRead, invEnd, invOutcome, invMoney, invValid, invBuffer, invTime, invPassed, invSwept, invJustice, invCoins}
+var invariantText = [invariants]string{
+	invConservation: "conservation: balances and HTLCs of a channel are its capacity",
+	invOneChild:     "an incoming HTLC has at most one outgoing one, ever, over restarts",
+	invParent:       "an outgoing HTLC has a committed incoming one that pays for it",
+	invFail:         "an incoming HTLC is failed only if nothing downstream can be claimed",
+	invFulfill:      "an outgoing HTLC's preimage reaches its incoming one",
+	invHeld:         "I1: nothing is offered downstream while it is held",
+	invDeadline:     "I6: no hold outlives its deadline, nothing is released after it",
+	invReleased:     "an unblock is not lost, however early it comes",
+	invPid:          "I7: an unblock that is wrong, or comes twice, changes nothing",
+	invDurable:      "after any crash the disk's prefix can be restored and re-established",
+	invQuiet:        "honest nodes give each other no error, warning or unexpected close",
+	invRead:         "every block of the best chain was read, whatever was there before",
+	invEnd:          "at the end nothing is left: HTLCs, rows, holds",
+	invOutcome:      "a payment has one outcome, and the payer's is the payee's",
+	invMoney:        "at the end everybody has what the outcomes say, to the msat",
+	invValid:        "what honest nodes publish is valid",
+	invBuffer:       "who pays the fee keeps its reserve, and twice the fee, when it offers (BOLT 2)",
+	invTime:         "an outgoing HTLC has ended before its incoming one runs out",
+	invPassed:       "how an outgoing HTLC ended reaches its incoming one",
+	invSwept:        "everything of an honest node in a commitment that was confirmed is swept by it",
+	invJustice:      "justice: all of a revoked commitment is the honest side's",
+	invCoins:        "coins on chain are what transactions and their fees say, to the satoshi",
+}
+
+func (i invariant) String() string { return invariantText[i] }
 
 // Stats are counts over runs.
 type Stats struct {
@@ -52,7 +79,7 @@ type Stats struct {
 	Blocks                             int
 	Closes                             map[string]int // by whose commitment was confirmed
 	HTLCs                              map[string]int // of those, by what became of their outputs
-	Checks                             map[string]int
+	Checks                             [invariants]int
 }
 
 // Add sums up.
@@ -61,7 +88,9 @@ func (s *Stats) Add(o *Stats) {
 	s.Payments, s.Paid, s.Held, s.OnChain = s.Payments+o.Payments, s.Paid+o.Paid, s.Held+o.Held, s.OnChain+o.OnChain
 	s.Rogues, s.Reorgs, s.Bumps, s.Replaced = s.Rogues+o.Rogues, s.Reorgs+o.Reorgs, s.Bumps+o.Bumps, s.Replaced+o.Replaced
 	s.Blocks += o.Blocks
-	count(&s.Checks, o.Checks)
+	for i, n := range o.Checks {
+		s.Checks[i] += n
+	}
 	count(&s.Closes, o.Closes)
 	count(&s.HTLCs, o.HTLCs)
 }
@@ -78,13 +107,6 @@ func count(m *map[string]int, more map[string]int) {
 func (s *Stats) close(kind string) { count(&s.Closes, map[string]int{kind: 1}) }
 func (s *Stats) htlc(kind string)  { count(&s.HTLCs, map[string]int{kind: 1}) }
 
-func (s *Stats) check(invariant string, n int) {
-	if s.Checks == nil {
-		s.Checks = map[string]int{}
-	}
-	s.Checks[invariant] += n
-}
-
 // String is the counts as a few lines.
 func (s *Stats) String() string {
 	b := fmt.Sprintf("%d seeds, %d steps, %d turns, %d crashes (%d turns lost), %d payments (%d paid, %d held), %d runs went on chain",
@@ -98,17 +120,22 @@ func (s *Stats) String() string {
 	for _, k := range slices.Sorted(maps.Keys(s.HTLCs)) {
 		b += fmt.Sprintf(" %d %s;", s.HTLCs[k], k)
 	}
-	for _, k := range invariants {
-		b += fmt.Sprintf("\n%12d  %s", s.Checks[k], k)
+	for i, n := range s.Checks {
+		b += fmt.Sprintf("\n%12d  %v", n, invariant(i))
 	}
 	return b
 }
 
-func (w *World) must(invariant string, ok bool, format string, args ...any) {
-	w.stats.check(invariant, 1)
-	if !ok {
-		w.fail("%s\n  %s", invariant, fmt.Sprintf(format, args...))
+func (w *World) must(i invariant, ok bool, format string, args ...any) {
+	if w.broken(i, ok) {
+		w.fail("%v\n  %s", i, fmt.Sprintf(format, args...))
 	}
+}
+
+// broken counts that an invariant was looked at. Where that is often, it comes before the words of must.
+func (w *World) broken(i invariant, ok bool) bool {
+	w.stats.Checks[i]++
+	return !ok
 }
 
 // truth is what the simulator knows for certain, whatever the nodes forget.
@@ -170,8 +197,9 @@ func (w *World) turned(n *node, in *inbox, prev *channel.State, t *turn, out cha
 		}
 		return
 	}
-	err := in.state.Invariants()
-	w.must(invConservation, err == nil, "%s on %s: %v", n.name, in.edge.name(w), err)
+	if err := in.state.Invariants(); w.broken(invConservation, err == nil) {
+		w.fail("%v\n  %s on %s: %v", invConservation, n.name, in.edge.name, err)
+	}
 	w.buffer(n, in, out.Send)
 	for _, x := range out.Notices {
 		w.noticed(n, in, prev, t, x)
@@ -200,7 +228,7 @@ func (w *World) buffer(n *node, in *inbox, sent []lnwire.Message) {
 	ours := slices.DeleteFunc(slices.Clone(spec.HTLCs), func(h commitment.HTLC) bool { return h.Offered })
 	_, remote := in.state.Limits()
 	least := remote.Reserve + commitment.OpenerCost(2*spec.FeePerKw, commitment.Untrimmed(ours, p.RemoteDustLimit)+1)
-	w.must(invBuffer, int64(spec.ToOther) >= least*1000, "%s on %s: keeps %d msat, reserve and fee are %d sat\n%v", n.name, in.edge.name(w), uint64(spec.ToOther), least, in.state)
+	w.must(invBuffer, int64(spec.ToOther) >= least*1000, "%s on %s: keeps %d msat, reserve and fee are %d sat\n%v", n.name, in.edge.name, uint64(spec.ToOther), least, in.state)
 }
 
 func (w *World) learns(n *node, x channel.Notice) {
@@ -214,7 +242,7 @@ func (w *World) learns(n *node, x channel.Notice) {
 func (w *World) noticed(n *node, in *inbox, prev *channel.State, t *turn, x channel.Notice) {
 	w.learns(n, x)
 	quiet := func(ok bool) {
-		w.must(invQuiet, ok || in.edge.onChain || w.nodes[in.peer].bad, "%s on %s: %s\n%v", n.name, in.edge.name(w), channel.DescribeNotice(x), prev)
+		w.must(invQuiet, ok || in.edge.onChain || w.nodes[in.peer].bad, "%s on %s: %s\n%v", n.name, in.edge.name, channel.DescribeNotice(x), prev)
 	}
 	switch x := x.(type) {
 	case channel.PeerSaid:
@@ -261,10 +289,10 @@ func (w *World) tell(t *turn, ends map[nodeKey]settledHTLC, k nodeKey, before, a
 // wentOnChain accepts a close by force that some deadline or the operator demands.
 func (w *World) wentOnChain(n *node, in *inbox, prev *channel.State) {
 	w.must(invQuiet, in.edge.onChain || w.truth.claimed[in.edge] || overdue(in.state, in.state.Height()) || overdue(prev, in.state.Height()) || w.nodes[in.peer].bad,
-		"%s closes %s by force without need\n%v", n.name, in.edge.name(w), prev)
+		"%s closes %s by force without need\n%v", n.name, in.edge.name, prev)
 	if !in.edge.onChain {
 		w.neglected(in, prev)
-		w.trace("  %s goes on chain", in.edge.name(w))
+		w.trace("  %s goes on chain", in.edge.name)
 	}
 	in.edge.onChain = true
 }
@@ -282,7 +310,7 @@ func (w *World) neglected(in *inbox, prev *channel.State) {
 		}
 		child, forwarded := w.truth.child[nodeKey{peer.index, h.HTLC.Key}]
 		_, ended := w.truth.resolved[nodeKey{peer.index, child}]
-		w.must(invQuiet, forwarded && !ended, "%s: HTLC %v is overdue, %s has not settled it", in.edge.name(w), h.HTLC.Key, peer.name)
+		w.must(invQuiet, forwarded && !ended, "%s: HTLC %v is overdue, %s has not settled it", in.edge.name, h.HTLC.Key, peer.name)
 	}
 }
 
@@ -311,7 +339,7 @@ func (w *World) claimed(n *node, in *inbox) {
 	for _, h := range in.state.Received() {
 		due = due || n.height()+72 >= h.HTLC.Expiry
 	}
-	w.must(invQuiet, due, "%s claims on %s without need", n.name, in.edge.name(w))
+	w.must(invQuiet, due, "%s claims on %s without need", n.name, in.edge.name)
 }
 
 // paid says whether a peer downstream has given the preimage for an incoming HTLC, so that failing it loses money. What is too small
@@ -573,7 +601,7 @@ func (w *World) writtenChild(n *node, parent channel.Key, h *channel.HTLC) {
 
 // restored looks at what a crash has left, before recovery touches it.
 func (w *World) restored(n *node) {
-	w.stats.check(invDurable, 1)
+	w.stats.Checks[invDurable]++
 	if w.truth.earned == nil || n.bad {
 		return
 	}

@@ -65,8 +65,8 @@ func (n *node) broadcast(p publication) {
 			n.w.trace("  %s publishes %s: %v", n.name, n.w.describe(p.tx, p.id), err)
 		}
 	}
-	if !n.bad {
-		n.w.must(invValid, !errors.Is(err, errInvalid), "%s publishes %v: %v", n.name, n.w.describe(p.tx, p.id), err)
+	if !n.bad && n.w.broken(invValid, !errors.Is(err, errInvalid)) {
+		n.w.fail("%s\n  %s publishes %v: %v", invValid, n.name, n.w.describe(p.tx, p.id), err)
 	}
 }
 

@@ -40,7 +40,7 @@ func (e *edge) ending(w *World) *ending {
 }
 
 func (e *edge) identify(w *World, tx *wire.MsgTx) *ending {
-	x := &ending{tx: tx, id: tx.TxHash(), side: -1}
+	x := &ending{tx: tx, id: w.chain.ids[tx], side: -1}
 	obscure := commitment.ObscureFactor(e.crypto[e.opener].BasePoints().Payment, e.crypto[1-e.opener].BasePoints().Payment)
 	number, ok := commitment.Number(tx, obscure)
 	if !ok {
@@ -55,7 +55,7 @@ func (e *edge) identify(w *World, tx *wire.MsgTx) *ending {
 			}
 		}
 	}
-	w.fail("%s: %v is a commitment that nobody had", e.name(w), x.id)
+	w.fail("%s: %v is a commitment that nobody had", e.name, x.id)
 	return nil
 }
 
@@ -79,7 +79,7 @@ func commitmentOf(s *channel.State, c *channeltest.Toy, obscure, number uint64) 
 
 // depth is how deep a transaction is, counted from the highest block there ever was: what somebody believed before a reorganisation counts.
 func (w *World) depth(tx *wire.MsgTx) int {
-	h, ok := w.chain.mined[tx.TxHash()]
+	h, ok := w.chain.mined[w.chain.ids[tx]]
 	if !ok {
 		return 0
 	}
@@ -135,7 +135,7 @@ func (w *World) gets(out wire.OutPoint) int {
 	}
 	for i, in := range by.TxIn {
 		if in.PreviousOutPoint == out && i < len(by.TxOut) && len(by.TxOut[i].PkScript) == 34 {
-			return w.gets(outOf(by.TxHash(), i)) // the second stage of an HTLC
+			return w.gets(outOf(w.chain.ids[by], i)) // the second stage of an HTLC
 		}
 	}
 	return owner(by.TxOut[0])
@@ -199,16 +199,16 @@ func (w *World) judgeEnding(n *node, e *edge, x *ending) {
 	}
 	ledger := w.ledger(n, e)
 	w.must(invMoney, sum == ledger || sum > ledger && (w.hasRogue(e) || sum-ledger <= w.windfall(n, e)),
-		"%s on %s: its channel told of %d msat, the commitment that was confirmed comes to %d", n.name, e.name(w), ledger, sum)
+		"%s on %s: its channel told of %d msat, the commitment that was confirmed comes to %d", n.name, e.name, ledger, sum)
 	// And it has it, each output whole.
 	if index >= 0 {
 		out := x.cm.OutPoint(index)
 		value := x.tx.TxOut[index].Value
 		who := w.gets(out)
 		w.must(invSwept, who == n.index || who == nobody && value*1000 < worthless,
-			"%s on %s: its balance of %d sat went to %s", n.name, e.name(w), value, w.nameOf(who))
+			"%s on %s: its balance of %d sat went to %s", n.name, e.name, value, w.nameOf(who))
 	} else {
-		w.must(invSwept, balance < dustLimit+x.fee(n, e), "%s on %s: its balance of %d msat has no output", n.name, e.name(w), balance)
+		w.must(invSwept, balance < dustLimit+x.fee(n, e), "%s on %s: its balance of %d msat has no output", n.name, e.name, balance)
 	}
 	for i := range x.cm.HTLCs {
 		w.judgeHTLC(n, e, x, &x.cm.HTLCs[i])
@@ -261,12 +261,12 @@ func (w *World) judgeHTLC(n *node, e *edge, x *ending, h *commitment.HTLCOutput)
 	switch {
 	case offered && !paid, !offered && paid:
 		w.must(invSwept, who == n.index || small, "%s on %s: %s HTLC %d of %d msat, paid %t, went to %s",
-			n.name, e.name(w), kind, h.HTLC.ID, uint64(h.HTLC.Amount), paid, w.nameOf(who))
+			n.name, e.name, kind, h.HTLC.ID, uint64(h.HTLC.Amount), paid, w.nameOf(who))
 	case offered:
 		// It may come back although it was paid for: then the peer has not claimed it.
 		w.must(invSwept, true, "")
 	default:
-		w.must(invSwept, who != n.index, "%s on %s: HTLC %d was claimed, and told to have failed", n.name, e.name(w), h.HTLC.ID)
+		w.must(invSwept, who != n.index, "%s on %s: HTLC %d was claimed, and told to have failed", n.name, e.name, h.HTLC.ID)
 	}
 }
 
@@ -288,7 +288,7 @@ func (w *World) judgeAgreed(n *node, e *edge, x *ending) {
 		want -= capacity - got - others // the fee, and rounding
 	}
 	w.must(invMoney, got == want || got >= want-1 || got == 0 && want*1000 < 2*dustLimit,
-		"%s: the close of %s paid it %d sat, expected %d", n.name, e.name(w), got, want)
+		"%s: the close of %s paid it %d sat, expected %d", n.name, e.name, got, want)
 }
 
 // judgeJustice: all of a revoked commitment is the honest side's.
@@ -304,7 +304,7 @@ func (w *World) judgeJustice(n *node, e *edge, x *ending) {
 			w.stats.htlc("revoked, punished")
 		}
 		w.must(invJustice, who == n.index || out.Value*1000 < worthless,
-			"%s on %s: output %d of the revoked commitment %d, %d sat, went to %s", n.name, e.name(w), i, x.cm.Spec.Number, out.Value, w.nameOf(who))
+			"%s on %s: output %d of the revoked commitment %d, %d sat, went to %s", n.name, e.name, i, x.cm.Spec.Number, out.Value, w.nameOf(who))
 	}
 }
 
@@ -366,10 +366,10 @@ func (w *World) describe(tx *wire.MsgTx, id chainhash.Hash) string {
 	out := tx.TxIn[0].PreviousOutPoint
 	for _, e := range w.edges {
 		if out == e.funding {
-			return text + ", which closes " + e.name(w)
+			return text + ", which closes " + e.name
 		}
 		if x := e.ending(w); x != nil && x.id == out.Hash {
-			text += fmt.Sprintf(", which spends output %d of the close of %s", out.Index, e.name(w))
+			text += fmt.Sprintf(", which spends output %d of the close of %s", out.Index, e.name)
 			for _, item := range tx.TxIn[0].Witness {
 				if len(item) == 32 && x.cm != nil {
 					for _, h := range x.cm.Spec.HTLCs {

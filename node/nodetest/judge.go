@@ -33,8 +33,8 @@ func (w *World) honest() (list []*node) {
 	return list
 }
 
-// leftovers says what is still pending, or nothing.
-func (w *World) leftovers() string {
+// leftovers says what is still pending; nil: nothing.
+func (w *World) leftovers() (text func() string) {
 	for _, n := range w.honest() {
 		bodies := len(n.disk.bodies)
 		for _, in := range n.inboxes {
@@ -45,26 +45,30 @@ func (w *World) leftovers() string {
 				continue
 			}
 			if k > 0 {
-				return fmt.Sprintf("%s has %d HTLCs on %s\n%v\n%+v", n.name, k, in.edge.name(w), in.state, n.forward.Live())
+				return func() string {
+					return fmt.Sprintf("%s has %d HTLCs on %s\n%v\n%+v", n.name, k, in.edge.name, in.state, n.forward.Live())
+				}
 			}
 			if in.state.Phase() >= channel.PhaseClosing {
-				return fmt.Sprintf("%s: %s is closing\n%v", n.name, in.edge.name(w), in.state)
+				return func() string { return fmt.Sprintf("%s: %s is closing\n%v", n.name, in.edge.name, in.state) }
 			}
 			if in.edge.closing && !in.edge.onChain && in.state.Phase() == channel.PhaseShutdown {
-				return fmt.Sprintf("%s: %s is shutting down\n%v", n.name, in.edge.name(w), in.state)
+				return func() string { return fmt.Sprintf("%s: %s is shutting down\n%v", n.name, in.edge.name, in.state) }
 			}
 		}
 		if rows := n.disk.rowsOf(rod.TableRequest, rod.TableMember, rod.TablePayer, forward.TableSettled); len(rows) > 0 {
-			return fmt.Sprintf("%s has %d rows, the first %s %x", n.name, len(rows), rows[0].Table, rows[0].Key)
+			return func() string {
+				return fmt.Sprintf("%s has %d rows, the first %s %x", n.name, len(rows), rows[0].Table, rows[0].Key)
+			}
 		}
 		if live := n.forward.Live(); len(live) > 0 && bodies == len(n.disk.bodies) {
-			return fmt.Sprintf("%s knows of HTLCs: %+v", n.name, live)
+			return func() string { return fmt.Sprintf("%s knows of HTLCs: %+v", n.name, live) }
 		}
 		if bodies > 0 {
-			return fmt.Sprintf("%d bodies are left", bodies)
+			return func() string { return fmt.Sprintf("%d bodies are left", bodies) }
 		}
 	}
-	return ""
+	return nil
 }
 
 // stuck says that a channel with the adversary waits for a message that does not come, and nothing of it matters to us: HTLCs that we offered
@@ -98,7 +102,9 @@ func (w *World) passed(n *node) {
 
 // judge looks at a world in which nothing is left to happen.
 func (w *World) judge() {
-	w.must(invEnd, w.leftovers() == "", "%s", w.leftovers())
+	if left := w.leftovers(); w.broken(invEnd, left == nil) {
+		w.fail("%v\n  %s", invEnd, left())
+	}
 	w.judgeOutcomes()
 	for _, n := range w.honest() {
 		var have, begin lnwire.MilliSatoshi
@@ -200,10 +206,10 @@ func (w *World) judgeChannel(n *node, e *edge) {
 	x := e.ending(w)
 	if x == nil {
 		in := n.inbox(e)
-		w.must(invEnd, in != nil, "%s has forgotten %s", n.name, e.name(w))
+		w.must(invEnd, in != nil, "%s has forgotten %s", n.name, e.name)
 		have, _ := in.state.Balance()
 		ledger := w.ledger(n, e)
-		w.must(invMoney, have == ledger, "%s on %s: balance %d msat, its outcomes say %d", n.name, e.name(w), have, ledger)
+		w.must(invMoney, have == ledger, "%s on %s: balance %d msat, its outcomes say %d", n.name, e.name, have, ledger)
 		return
 	}
 	if x.cm != nil {
@@ -234,6 +240,6 @@ func (w *World) agree() {
 		}
 		al, ar := a.state.Balance()
 		bl, br := b.state.Balance()
-		w.must(invConservation, al == br && ar == bl, "%s: %d %d and %d %d", e.name(w), al, ar, bl, br)
+		w.must(invConservation, al == br && ar == bl, "%s: %d %d and %d %d", e.name, al, ar, bl, br)
 	}
 }

@@ -14,6 +14,7 @@ import (
 // edge is a channel: its two sides share nothing but the wire.
 type edge struct {
 	index   int
+	name    string
 	link    *link
 	scid    lnwire.ShortChannelID
 	onChain bool // a commitment was published, for a reason that the simulator accepts
@@ -107,7 +108,9 @@ func (w *World) deliver(l *link, side int) bool {
 	l.wire[side] = l.wire[side][1:]
 	n := w.nodes[l.nodes[side]]
 	in := n.inbox(p.edge)
-	w.trace("  %s hears %s on %s", n.name, channel.DescribeMessage(p.msg), p.edge.name(w))
+	if w.log != nil {
+		w.trace("  %s hears %s on %s", n.name, channel.DescribeMessage(p.msg), p.edge.name)
+	}
 	if e := p.edge; e.rogue[side] != nil {
 		return true
 	}

@@ -132,12 +132,13 @@ func (w *World) after(e *edge, delay uint32, yield func(h uint32)) {
 	}
 	for i := range x.tx.TxOut {
 		if by := w.chain.spent[outOf(x.id, i)]; by != nil {
-			at := w.chain.mined[by.TxHash()]
+			id := w.chain.ids[by]
+			at := w.chain.mined[id]
 			for _, d := range []uint32{6, 100, delay} {
 				yield(at + d - 1)
 			}
-			if second := w.chain.spent[outOf(by.TxHash(), 0)]; second != nil {
-				at := w.chain.mined[second.TxHash()]
+			if second := w.chain.spent[outOf(id, 0)]; second != nil {
+				at := w.chain.mined[w.chain.ids[second]]
 				yield(at + 5)
 				yield(at + 99)
 			}
@@ -259,7 +260,7 @@ func (w *World) actMute(arg int) string {
 		return n.name + " fails everything"
 	}
 	n.bad, e.mute[n.side(e)] = true, true
-	return fmt.Sprintf("%s on %s", n.name, e.name(w))
+	return fmt.Sprintf("%s on %s", n.name, e.name)
 }
 
 // adversary is the node that may be one, and one of its channels.
@@ -300,7 +301,7 @@ func (w *World) actCheat(arg int) string {
 	if w.corrupt(n, e, way.age, way.late, way.stagger, way.more) == nil {
 		return ""
 	}
-	return fmt.Sprintf("%s on %s, %+v", n.name, e.name(w), way)
+	return fmt.Sprintf("%s on %s, %+v", n.name, e.name, way)
 }
 
 // actBribe has the next block take what the adversary wants, whatever others pay.
@@ -331,11 +332,11 @@ func (w *World) actClose(arg int) string {
 	if w.cfg.force {
 		w.truth.claimed[e] = true
 		n.post(in, posted{ev: channel.ForceClose{Reason: "asked to"}})
-		return fmt.Sprintf("%s closes %s by force", n.name, e.name(w))
+		return fmt.Sprintf("%s closes %s by force", n.name, e.name)
 	}
 	e.closing = true
 	n.post(in, posted{ev: channel.Close{FeePerKw: 500}})
-	return fmt.Sprintf("%s closes %s", n.name, e.name(w))
+	return fmt.Sprintf("%s closes %s", n.name, e.name)
 }
 
 // finish lets everything come to its end, in a bounded number of rounds.
@@ -358,7 +359,7 @@ func (w *World) finish() {
 		for _, n := range w.honest() {
 			w.passed(n)
 		}
-		if w.leftovers() == "" {
+		if w.leftovers() == nil {
 			break
 		}
 		if round == 100 {

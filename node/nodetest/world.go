@@ -115,7 +115,8 @@ func (u *Universe) build(topology int) (*World, error) {
 	var pairs []*opening
 	for i, name := range top.edges {
 		a, b := strings.IndexByte(top.nodes, name[0]), strings.IndexByte(top.nodes, name[1])
-		e := &edge{index: i, link: w.linkOf(a, b), known: map[*wire.MsgTx]*ending{}}
+		l := w.linkOf(a, b)
+		e := &edge{index: i, name: fmt.Sprintf("%s%s%d", w.nodes[l.nodes[0]].name, w.nodes[l.nodes[1]].name, i+1), link: l, known: map[*wire.MsgTx]*ending{}}
 		w.edges = append(w.edges, e)
 		o, err := u.open(w, e, [2]int{a, b}, fmt.Sprintf("%s/%d", top.nodes, i))
 		if err != nil {
@@ -251,7 +252,7 @@ func (u *Universe) begin(cfg config, bug Bug, stats *Stats) *World {
 		w.links = append(w.links, &link{nodes: l.nodes})
 	}
 	for _, e := range from.edges {
-		w.edges = append(w.edges, &edge{index: e.index, scid: e.scid, link: w.linkOf(e.link.nodes[0], e.link.nodes[1]),
+		w.edges = append(w.edges, &edge{index: e.index, name: e.name, scid: e.scid, link: w.linkOf(e.link.nodes[0], e.link.nodes[1]),
 			opener: e.opener, crypto: e.crypto, funding: e.funding, begin: e.begin, known: map[*wire.MsgTx]*ending{}})
 	}
 	for _, n := range from.nodes {
@@ -267,10 +268,6 @@ func (u *Universe) begin(cfg config, bug Bug, stats *Stats) *World {
 		w.nodes = append(w.nodes, c)
 	}
 	return w
-}
-
-func (e *edge) name(w *World) string {
-	return fmt.Sprintf("%s%s%d", w.nodes[e.link.nodes[0]].name, w.nodes[e.link.nodes[1]].name, e.index+1)
 }
 
 func (w *World) node(name byte) *node {
@@ -294,13 +291,13 @@ func (n *node) traceTurn(in *inbox, out channel.Output) {
 		return
 	}
 	for _, m := range out.Send {
-		n.w.trace("  %s queues %s on %s", n.name, channel.DescribeMessage(m), in.edge.name(n.w))
+		n.w.trace("  %s queues %s on %s", n.name, channel.DescribeMessage(m), in.edge.name)
 	}
 	for _, x := range out.Notices {
 		switch x.(type) {
 		case channel.Usable, channel.Unusable:
 		default:
-			n.w.trace("  %s %s: %s", n.name, in.edge.name(n.w), channel.DescribeNotice(x))
+			n.w.trace("  %s %s: %s", n.name, in.edge.name, channel.DescribeNotice(x))
 		}
 	}
 }
