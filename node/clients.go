@@ -251,6 +251,7 @@ type Debt struct {
 	Claim  uint32 // of a preimage: the height at which the channel goes on chain for its sake
 	Count  int    // messages
 	Method string // of a notification
+	Params string // of a notification: a JSON object
 	ID     uint64 // of a notification
 	Since  time.Time
 }
@@ -279,7 +280,7 @@ func (n *Node) Owed() ([]Debt, error) {
 		if err := json.Unmarshal(value, &call); err != nil || len(key) != 8 {
 			return fmt.Errorf("outbox row %x is malformed", key)
 		}
-		d := Debt{Kind: "notification", Method: call.Method, ID: binary.BigEndian.Uint64(key), Since: unixTime(call.Created)}
+		d := Debt{Kind: "notification", Method: call.Method, Params: call.Params, ID: binary.BigEndian.Uint64(key), Since: unixTime(call.Created)}
 		_, err := hex.Decode(d.Peer[:], []byte(call.Client))
 		all = append(all, d)
 		return err

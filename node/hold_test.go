@@ -131,6 +131,18 @@ func TestHoldEnds(t *testing.T) {
 			}
 			l.lspA = w.start(l.configs[1])
 		}},
+		{"declined by the operator", func(w *world, l *line, _ uint64) {
+			if err := l.lspA.Decline(l.lspA.HTLCs()[0].Key); err != nil {
+				w.t.Fatal(err)
+			}
+		}},
+		{"declined by the operator, and a crash", func(w *world, l *line, _ uint64) {
+			if err := l.lspA.Decline(l.lspA.HTLCs()[0].Key); err != nil {
+				w.t.Fatal(err)
+			}
+			l.lspA.Crash()
+			l.lspA = w.start(l.configs[1])
+		}},
 		{"deadline", func(w *world, l *line, _ uint64) {
 			for live := l.lspA.HTLCs(); len(live) > 0 && live[0].State == "held"; live = l.lspA.HTLCs() {
 				w.mine(1, w.burn)
@@ -295,6 +307,24 @@ func TestWakes(t *testing.T) {
 		t.Fatal(err)
 	}
 	next(rod.MethodOnionMessage)
+	debts, err := l.lspB.Owed()
+	if err != nil || len(debts) == 0 {
+		t.Fatal(debts, err)
+	}
+	if n, err := l.lspB.Nudge(debts[0]); n != 0 || err == nil || !strings.Contains(err.Error(), "have to lie between") {
+		t.Fatalf("a nudge at once: %d %v", n, err)
+	}
+	l.lspB.sight(l.b.ID(), func(s *sighting) { s.woken -= int64(nudgePause / time.Second) })
+	if n, err := l.lspB.Nudge(debts[0]); n != 1 || err != nil {
+		t.Fatalf("nudge: %d %v", n, err)
+	}
+	next(rod.MethodOnionMessage)
+	if _, err := l.lspB.Nudge(Debt{Kind: "failure", Peer: l.lspA.ID()}); err == nil || !strings.Contains(err.Error(), "connected") {
+		t.Fatalf("a nudge of one who is here: %v", err)
+	}
+	if _, err := l.lspB.Nudge(Debt{Kind: "failure", Peer: [33]byte{2}}); err == nil || !strings.Contains(err.Error(), "no webhook") {
+		t.Fatalf("a nudge of one who cannot be woken: %v", err)
+	}
 	l.b = w.start(l.configs[3])
 	if failure := w.outcome(l.a, id); failure != "" {
 		t.Fatal(failure)

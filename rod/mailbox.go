@@ -121,6 +121,11 @@ func (m *Mailbox) Delivered(client NodeID, seq uint64) []Row {
 	return m.remove(client, func(l Letter) bool { return l.Seq <= seq })
 }
 
+// Drop forgets one letter of client.
+func (m *Mailbox) Drop(client NodeID, seq uint64) []Row {
+	return m.remove(client, func(l Letter) bool { return l.Seq == seq })
+}
+
 // Tick forgets what has waited too long.
 func (m *Mailbox) Tick(now int64) []Row {
 	var rows []Row

@@ -79,6 +79,14 @@ func TestMailbox(t *testing.T) {
 	if got := texts(); got != "2345" {
 		t.Errorf("after delivery %s", got)
 	}
+	d.write(m.Drop(node("B"), m.All(node("B"))[1].Seq))
+	if rows := m.Drop(node("B"), 99); len(rows) != 0 || m.bytes != 3 {
+		t.Errorf("%d rows, %d bytes", len(rows), m.bytes)
+	}
+	m = newMailbox(t, d.rows()...)
+	if got := texts(); got != "245" {
+		t.Errorf("after a drop %s", got)
+	}
 	d.write(m.Tick(1003 + 14*86400))
 	if got := texts(); got != "45" || m.bytes != 2 {
 		t.Errorf("after 14 days %s, %d bytes", got, m.bytes)

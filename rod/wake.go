@@ -184,7 +184,7 @@ func (w *Waker) emit(peer NodeID, method string, r *reason) Wake {
 	pause := cooldowns[method]
 	r.last, r.next = w.now, w.now+min(pause.first<<min(r.woken, 20), pause.most)
 	r.woken++
-	if r.claim != 0 && w.height+expirySoonBlocks >= r.claim {
+	if ExpiresSoon(r.claim, w.height) {
 		method = MethodExpirySoon // the one that every delivery service knows
 	}
 	h := sha256.New()
@@ -193,6 +193,9 @@ func (w *Waker) emit(peer NodeID, method string, r *reason) Wake {
 	h.Write([]byte(method + r.params))
 	return Wake{[16]byte(h.Sum(nil)), peer, method, r.params}
 }
+
+// ExpiresSoon says whether a claim height is so near that lsps5.expiry_soon is the method to wake by. 0 never is.
+func ExpiresSoon(claim, height uint32) bool { return claim != 0 && height+expirySoonBlocks >= claim }
 
 func compareNodes(a, b NodeID) int { return bytes.Compare(a[:], b[:]) }
 
