@@ -2,8 +2,10 @@ package onchain
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
+	"github.com/btcsuite/btcd/chaincfg/chainhash"
 	"github.com/btcsuite/btcd/wire"
 )
 
@@ -40,49 +42,111 @@ func (s *State) describeClosing(b *strings.Builder) {
 		fmt.Fprintf(b, " %d", s.closing.number)
 	}
 	fmt.Fprintf(b, " at %d (%d deep)", s.spend.height, s.depth(s.spend.height))
+	for _, p := range s.Pending() {
+		fmt.Fprintf(b, "\n  %s of %d sat: %s", p.What, p.Amount, p.text(s))
+	}
+}
+
+// Standing is how an output of a channel on chain stands.
+type Standing uint8
+
+const (
+	Unclosed   Standing = iota // the funding output: nothing that spends it is confirmed
+	Claimable                  // ours, or to be, from a height on
+	NoPreimage                 // an HTLC the peer offered: ours if its preimage comes
+	Watched                    // not ours; a spend of it may show a preimage
+	Uneconomic                 // worth less than its fee
+	Spent
+)
+
+func (s Standing) String() string {
+	return [...]string{"unclosed", "claimable", "no_preimage", "watched", "uneconomic", "spent"}[s]
+}
+
+// Pending is an output that concerns us, and what it waits for.
+type Pending struct {
+	What     string // the BOLTs' name, with the HTLC's side and id
+	Out      wire.OutPoint
+	Amount   int64 // sat
+	Standing Standing
+	Height   uint32         // Claimable: the first block that can have the claim; Spent: that of the spend
+	Deadline uint32         // Claimable: when others can take it, or, if nobody can, by when it is to be swept
+	Fee      int64          // Claimable: sat, of the newest claim; 0: none yet
+	By       chainhash.Hash // Spent: the transaction
+	Preimage bool           // Spent: it showed the preimage
+}
+
+// Pending lists them in the order of the closing transaction, those of the second stage last. Before that is confirmed it is the funding output.
+func (s *State) Pending() []Pending {
+	if s.spend == nil {
+		return []Pending{{What: "funding output", Out: s.p.Funding, Amount: s.p.Capacity}}
+	}
+	var list []Pending
 	all := s.outputs()
 	for i := range all {
 		if o := &all[i]; o.kind != kindIgnored {
-			fmt.Fprintf(b, "\n  %v: %s", o.name(s.closing), s.outputText(o))
+			list = append(list, s.pending(o))
 		}
 	}
+	return list
 }
 
-// name says what an output is, with the HTLC's id.
-func (o *output) name(c *closing) string {
-	text := fmt.Sprintf("%v of %d sat", o.kind, o.amount)
-	if o.htlc == nil {
-		return text
-	}
-	if o.kind == kindCheatHTLC {
-		return fmt.Sprintf("revoked htlc %v of %d sat", keyOf(Cheat, o.htlc), o.amount)
-	}
-	return fmt.Sprintf("htlc %v of %d sat", keyOf(c.owner, o.htlc), o.amount)
-}
-
-func (s *State) outputText(o *output) string {
+func (s *State) pending(o *output) Pending {
+	p := Pending{What: o.title(s.closing), Out: o.out, Amount: o.amount}
 	if f := s.spentAt(o.out); f != nil {
-		text := fmt.Sprintf("spent at %d (%d deep)", f.height, s.depth(f.height))
-		if f.shown {
+		p.Standing, p.Height, p.By, p.Preimage = Spent, f.height, f.by, f.shown
+		return p
+	}
+	c, ours := s.claimOf(o)
+	switch {
+	case o.kind == kindUnknown:
+		p.Standing = Watched
+	case !s.worth(o):
+		p.Standing = Uneconomic
+	case !ours:
+		p.Standing = NoPreimage
+	default:
+		p.Standing, p.Height, p.Deadline = Claimable, c.ripe, c.deadline
+		if i := slices.IndexFunc(s.bids, func(b bid) bool { return b.out == o.out }); i >= 0 {
+			p.Fee = s.bids[i].fee
+		}
+	}
+	return p
+}
+
+// name says what an output is, and its amount.
+func (o *output) name(c *closing) string { return fmt.Sprintf("%s of %d sat", o.title(c), o.amount) }
+
+// title says what an output is, with the HTLC's id.
+func (o *output) title(c *closing) string {
+	switch {
+	case o.htlc == nil:
+		return o.kind.String()
+	case o.kind == kindCheatHTLC:
+		return fmt.Sprintf("revoked htlc %v", keyOf(Cheat, o.htlc))
+	}
+	return fmt.Sprintf("htlc %v", keyOf(c.owner, o.htlc))
+}
+
+// text says how it stands, for String.
+func (p *Pending) text(s *State) string {
+	switch p.Standing {
+	case Spent:
+		text := fmt.Sprintf("spent at %d (%d deep)", p.Height, s.depth(p.Height))
+		if p.Preimage {
 			text += " with the preimage"
 		}
 		return text
-	}
-	if o.kind == kindUnknown {
+	case Watched:
 		return "watched"
-	}
-	if !s.worth(o) {
+	case Uneconomic:
 		return "not worth its fee"
-	}
-	c, ok := s.claimOf(o)
-	if !ok {
+	case NoPreimage:
 		return "no preimage"
 	}
-	text := fmt.Sprintf("to be claimed from %d, deadline %d", c.ripe, c.deadline)
-	for i := range s.bids {
-		if bid := &s.bids[i]; bid.out == o.out && bid.fee > 0 {
-			text += fmt.Sprintf(", fee %d bid", bid.fee)
-		}
+	text := fmt.Sprintf("to be claimed from %d, deadline %d", p.Height, p.Deadline)
+	if p.Fee > 0 {
+		text += fmt.Sprintf(", fee %d bid", p.Fee)
 	}
 	return text
 }
