@@ -81,6 +81,7 @@ type world struct {
 	nodes   map[string]regtest.Node
 	down    map[string]bool  // stopped or killed
 	coins   map[string]int64 // of those that are or were down, when that began
+	begun   map[string]int64 // msat that they had in their channels when these were opened
 	closing map[[2]string]*closing
 	wires   map[[2]string]*regtest.Wire
 	flows   []*flow
@@ -96,7 +97,7 @@ func newWorld(t *testing.T, kind string) *world {
 	if kind == "lnd" {
 		regtest.FindLnd(t) // before anything else starts
 	}
-	w := &world{t: t, kind: kind, btc: regtest.Bitcoind(t), nodes: map[string]regtest.Node{}, down: map[string]bool{}, coins: map[string]int64{}, closing: map[[2]string]*closing{}, wires: map[[2]string]*regtest.Wire{}, hodls: map[string]*hodl{}}
+	w := &world{t: t, kind: kind, btc: regtest.Bitcoind(t), nodes: map[string]regtest.Node{}, down: map[string]bool{}, coins: map[string]int64{}, begun: map[string]int64{}, closing: map[[2]string]*closing{}, wires: map[[2]string]*regtest.Wire{}, hodls: map[string]*hodl{}}
 	w.fees = regtest.NewFees(t, w.btc)
 	t.Cleanup(w.again.Wait)
 	w.btc.Mine(1, burn) // a chain whose tip is young: nodes wait for that
@@ -425,6 +426,8 @@ func (w *world) open(l *line) error {
 	if err != nil {
 		return err
 	}
+	w.begun[l.words[0]] += 1000 * (capacity - push)
+	w.begun[l.words[1]] += 1000 * push
 	return a.Open(regtest.Opening{Peer: b.ID(), Capacity: capacity, Push: push, Private: l.has(3, "private")})
 }
 

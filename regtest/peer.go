@@ -101,6 +101,7 @@ type Ledger struct {
 	Paid, Received map[string]int64
 	Pending        []string // hashes of payments without outcome
 	Failed         []string // hashes of those that failed, where the node tells
+	Sent           int64    // msat of all Paid, with fees, where the node tells
 }
 
 // Graph is what a node knows of the public network.

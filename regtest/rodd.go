@@ -309,12 +309,14 @@ func (r *Rodd) Ledger() (Ledger, error) {
 	err := r.pages("/payments", func(item json.RawMessage) error {
 		var p struct {
 			Hash  string `json:"payment_hash"`
+			Sent  int64  `json:"sent_msat"`
 			State string
 		}
 		err := json.Unmarshal(item, &p)
 		switch p.State {
 		case "succeeded":
-			b.Paid[p.Hash] = 0
+			b.Paid[p.Hash] = 0 // Sent is with fees
+			b.Sent += p.Sent
 		case "pending":
 			b.Pending = append(b.Pending, p.Hash)
 		default:
