@@ -10,7 +10,11 @@
 //	no c field means 24 blocks                               18, as BOLT 11 says; the payer adds its own margin
 //	an amount beyond 64 bits, or an expiry, wraps around     refused; expiry capped
 //	another network's invoice gives "unknown multiplier"     names both networks
+//	a blinded path that is cut short ends with zeros         refused
 //
 // Two deviations stay, both on the strict side: an invoice of more than 7089 characters is refused, and so is one whose
-// fallback address is malformed. The field b of bLIP-39 is read, checked, and not used.
+// fallback address is malformed.
+//
+// Invoices with blinded paths have the field b of bLIP 39 for each, and neither payment_secret nor route hints. They are written with up to
+// 7 hops a path, which is zpay32's limit and about what a field can hold.
 package invoice

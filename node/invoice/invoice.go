@@ -8,6 +8,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"lightningrod/onion"
+
 	"github.com/btcsuite/btcd/btcec/v2"
 	"github.com/btcsuite/btcd/btcec/v2/ecdsa"
 	"github.com/btcsuite/btcd/chaincfg"
@@ -18,16 +20,17 @@ import (
 
 // Invoice is what an invoice says.
 type Invoice struct {
-	Node            [33]byte            // the payee. New takes it from the key
+	Node            [33]byte            // the payee. New takes it from the key. With Paths it is nobody's
 	Amount          lnwire.MilliSatoshi // msat; 0: the payer chooses
 	Hash            [32]byte            // payment_hash
 	Secret          [32]byte            // payment_secret
 	Description     string
-	DescriptionHash *[32]byte     // instead of Description
-	Created         time.Time     // whole seconds
-	Expiry          time.Duration // whole seconds, after Created. For New, 0 is DefaultExpiry
-	MinFinalCltv    uint32        // min_final_cltv_expiry_delta, blocks. For New, 0 is DefaultMinFinalCltv
-	Hints           [][]Hint      // each a way from a public node to the payee, for channels nobody else knows
+	DescriptionHash *[32]byte           // instead of Description
+	Created         time.Time           // whole seconds
+	Expiry          time.Duration       // whole seconds, after Created. For New, 0 is DefaultExpiry
+	MinFinalCltv    uint32              // min_final_cltv_expiry_delta, blocks. For New, 0 is DefaultMinFinalCltv
+	Hints           [][]Hint            // each a way from a public node to the payee, for channels nobody else knows
+	Paths           []onion.PaymentPath // blinded paths, instead of Node, Secret, MinFinalCltv and Hints
 	Features        *lnwire.RawFeatureVector
 	Metadata        []byte // payment_metadata, or nil
 	Fallback        string // on-chain address, or ""
@@ -60,6 +63,13 @@ const (
 // DefaultFeatures are those of our own invoices: var_onion_optin and payment_secret required, basic_mpp offered.
 func DefaultFeatures() *lnwire.RawFeatureVector { return lnwire.NewRawFeatureVector(8, 14, 17) }
 
+// BlindedFeatures are those of our own invoices with blinded paths: var_onion_optin and bolt11_blinded_path required (whoever does
+// not know the field b sees no way to pay), option_route_blinding and basic_mpp offered. basic_mpp depends on payment_secret
+// (BOLT 9), which is offered for its sake; path_id has its place.
+func BlindedFeatures() *lnwire.RawFeatureVector {
+	return lnwire.NewRawFeatureVector(8, 15, 17, 25, 262)
+}
+
 // Expires is when the invoice must not be paid any more.
 func (i *Invoice) Expires() time.Time { return i.Created.Add(i.Expiry) }
 
@@ -72,16 +82,20 @@ func prefix(net *chaincfg.Params) string {
 	return "ln" + net.Bech32HRPSegwit
 }
 
-// New writes an invoice for a network and signs it with the payee's node key.
+// New writes an invoice for a network and signs it with the payee's node key; one with Paths with a key that is used only once,
+// since payers see it (bLIP 39).
 func New(inv Invoice, net *chaincfg.Params, key *btcec.PrivateKey) (string, error) {
 	if inv.Expiry == 0 {
 		inv.Expiry = DefaultExpiry
 	}
-	if inv.MinFinalCltv == 0 {
+	if inv.MinFinalCltv == 0 && len(inv.Paths) == 0 {
 		inv.MinFinalCltv = DefaultMinFinalCltv
 	}
 	if inv.Features == nil {
 		inv.Features = DefaultFeatures()
+		if len(inv.Paths) > 0 {
+			inv.Features = BlindedFeatures()
+		}
 	}
 	opts, err := inv.options(net)
 	if err != nil {
@@ -105,8 +119,10 @@ func (i *Invoice) options(net *chaincfg.Params) ([]func(*zpay32.Invoice), error)
 	switch {
 	case i.Amount > maxAmount:
 		return nil, fmt.Errorf("amount %d msat above %d", uint64(i.Amount), uint64(maxAmount))
-	case i.Secret == [32]byte{}:
+	case i.Secret == [32]byte{} && len(i.Paths) == 0:
 		return nil, errors.New("no payment_secret")
+	case len(i.Paths) > 0 && (i.Secret != [32]byte{} || i.MinFinalCltv != 0 || len(i.Hints) > 0):
+		return nil, errors.New("blinded paths and a payment_secret, min_final_cltv_expiry_delta or route hint")
 	case i.Created.Unix() < 0 || i.Created.Unix() >= 1<<35:
 		return nil, fmt.Errorf("timestamp %d does not fit 35 bits", i.Created.Unix())
 	case i.Expiry < time.Second || i.Expiry > maxExpiry:
@@ -126,9 +142,7 @@ func (i *Invoice) options(net *chaincfg.Params) ([]func(*zpay32.Invoice), error)
 		return nil, err
 	}
 	opts := []func(*zpay32.Invoice){
-		zpay32.PaymentAddr(i.Secret),
 		zpay32.Expiry(i.Expiry.Truncate(time.Second)),
-		zpay32.CLTVExpiry(uint64(i.MinFinalCltv)),
 		zpay32.Features(lnwire.NewFeatureVector(i.Features, lnwire.Features)),
 	}
 	if i.Amount > 0 {
@@ -142,7 +156,15 @@ func (i *Invoice) options(net *chaincfg.Params) ([]func(*zpay32.Invoice), error)
 	if i.Metadata != nil {
 		opts = append(opts, zpay32.Metadata(i.Metadata))
 	}
-	for _, way := range i.Hints {
+	if len(i.Paths) > 0 {
+		return appendPaths(opts, i.Paths)
+	}
+	return appendHints(append(opts, zpay32.PaymentAddr(i.Secret), zpay32.CLTVExpiry(uint64(i.MinFinalCltv))), i.Hints)
+}
+
+// appendHints adds fields r.
+func appendHints(opts []func(*zpay32.Invoice), hints [][]Hint) ([]func(*zpay32.Invoice), error) {
+	for _, way := range hints {
 		if len(way) == 0 || len(way) > maxField/hintSize {
 			return nil, fmt.Errorf("route hint of %d channels, between 1 and %d fit", len(way), maxField/hintSize)
 		}
@@ -186,7 +208,13 @@ func decode(s string, net *chaincfg.Params) (*Invoice, error) {
 	if err != nil {
 		return nil, err
 	}
-	if z.PaymentAddr.IsNone() {
+	paths, err := f.paths()
+	switch {
+	case err != nil:
+		return nil, err
+	case len(paths) > 0 && z.PaymentAddr.IsSome(): // zpay32 refuses them beside route hints
+		return nil, errors.New("blinded paths and a payment_secret")
+	case len(paths) == 0 && z.PaymentAddr.IsNone():
 		return nil, errors.New("no payment_secret")
 	}
 	if err := f.check(); err != nil {
@@ -195,11 +223,11 @@ func decode(s string, net *chaincfg.Params) (*Invoice, error) {
 	if err := checkFeatures(z.Features.RawFeatureVector); err != nil {
 		return nil, err
 	}
-	return translate(z, f)
+	return translate(z, f, paths)
 }
 
 // translate takes over what zpay32 read.
-func translate(z *zpay32.Invoice, f *fields) (*Invoice, error) {
+func translate(z *zpay32.Invoice, f *fields, paths []onion.PaymentPath) (*Invoice, error) {
 	inv := &Invoice{
 		Node:            [33]byte(z.Destination.SerializeCompressed()),
 		Hash:            *z.PaymentHash,
@@ -210,6 +238,7 @@ func translate(z *zpay32.Invoice, f *fields) (*Invoice, error) {
 		MinFinalCltv:    DefaultMinFinalCltv,
 		Features:        z.Features.RawFeatureVector,
 		Metadata:        z.Metadata,
+		Paths:           paths,
 	}
 	if z.MilliSat != nil {
 		inv.Amount = *z.MilliSat
@@ -229,6 +258,9 @@ func translate(z *zpay32.Invoice, f *fields) (*Invoice, error) {
 		}
 		inv.MinFinalCltv = uint32(v)
 	}
+	if len(paths) > 0 {
+		inv.MinFinalCltv = 0 // bLIP 39: it is in the totals of the paths
+	}
 	if z.FallbackAddr != nil {
 		inv.Fallback = z.FallbackAddr.EncodeAddress()
 	}
@@ -247,10 +279,12 @@ func translate(z *zpay32.Invoice, f *fields) (*Invoice, error) {
 
 // known are the features, by their even bit, that a payment of ours fulfils when an invoice requires them.
 var known = map[lnwire.FeatureBit]bool{
-	8:  true, // var_onion_optin
-	14: true, // payment_secret
-	16: true, // basic_mpp
-	48: true, // option_payment_metadata
+	8:   true, // var_onion_optin
+	14:  true, // payment_secret
+	16:  true, // basic_mpp
+	24:  true, // option_route_blinding
+	48:  true, // option_payment_metadata
+	262: true, // bolt11_blinded_path
 }
 
 // checkFeatures refuses required features that are not known and features without those they depend on.

@@ -370,11 +370,16 @@ func FuzzFields(f *testing.F) {
 			}
 		}
 	}
+	for _, t := range must(scan(blip39)).tagged {
+		f.Add(uint8(strings.IndexByte(alphabet, t.letter)), t.groups)
+	}
 	f.Add(uint8(strings.IndexByte(alphabet, 'x')), []byte{31, 31, 31, 31, 31, 31, 31, 31, 31, 31, 31, 31})
 	net := &chaincfg.RegressionNetParams
 	f.Fuzz(func(t *testing.T, letter uint8, groups []byte) {
 		var b strings.Builder
-		b.WriteString("sp5" + strings.Repeat("z", 51) + "q")
+		if alphabet[letter%32] != pathLetter { // instead of payment_secret
+			b.WriteString("sp5" + strings.Repeat("z", 51) + "q")
+		}
 		if len(groups) > 1023 {
 			return
 		}
@@ -388,8 +393,11 @@ func FuzzFields(f *testing.F) {
 			return
 		}
 		inv.Fallback = ""
-		if inv.Secret == [32]byte{} || inv.Expiry == 0 || inv.MinFinalCltv == 0 {
+		if len(inv.Paths) == 0 && (inv.Secret == [32]byte{} || inv.MinFinalCltv == 0) || inv.Expiry == 0 {
 			return // read, but never written
+		}
+		if len(inv.Paths) > 0 && len(inv.Paths[0].Path.Hops) > maxPathHops {
+			return
 		}
 		again, err := New(*inv, net, exampleKey)
 		if err != nil {
