@@ -39,7 +39,7 @@ type Config struct {
 	PongTimeout      time.Duration // 30 s more of silence end the connection
 	MinBackoff       time.Duration // 1 s before the first reconnection
 	MaxBackoff       time.Duration // 5 min before any
-	StableAfter      time.Duration // 1 min: a connection that lasted longer starts the back-off anew
+	StableAfter      time.Duration // 10 s: a connection that lasted longer starts the back-off anew
 
 	fates map[uint16]fate
 }
@@ -100,7 +100,7 @@ func (c *Config) complete() error {
 	for v, preset := range map[*time.Duration]time.Duration{
 		&c.DialTimeout: 10 * time.Second, &c.HandshakeTimeout: 10 * time.Second, &c.WriteTimeout: 30 * time.Second,
 		&c.PingInterval: time.Minute, &c.PongTimeout: 30 * time.Second,
-		&c.MinBackoff: time.Second, &c.MaxBackoff: 5 * time.Minute, &c.StableAfter: time.Minute,
+		&c.MinBackoff: time.Second, &c.MaxBackoff: 5 * time.Minute, &c.StableAfter: 10 * time.Second,
 	} {
 		if *v <= 0 {
 			*v = preset

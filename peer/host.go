@@ -383,6 +383,12 @@ func (h *Host) start(p *Peer) bool {
 		return false
 	}
 	p.started = true
+	if k := h.kept[p.Node()]; k != nil {
+		select {
+		case k.came <- struct{}{}:
+		default:
+		}
+	}
 	return true
 }
 

@@ -387,14 +387,17 @@ func TestKeepInbound(t *testing.T) {
 	a := newHost(t, 1, func(c *Config) { c.Clock = clock })
 	b := newHost(t, 2)
 	a.Keep(b.ID(), "127.0.0.1:1")
-	clock.next(t).end()
-	w := clock.next(t)
-	ba := b.connect(t, a) // the node comes by itself
+	for range 5 {
+		clock.next(t).end()
+	}
+	clock.next(t)         // 16 s to 32 s
+	ba := b.connect(t, a) // the node comes by itself, which ends the wait
 	a.next(t, "connected")
-	w.end() // Keep finds it there
 	ba.Close()
 	a.next(t, "disconnected")
-	clock.next(t)
+	if w := clock.next(t); w.d > time.Second {
+		t.Errorf("wait %v after a connection that came by itself, want 1 s at most", w.d)
+	}
 	a.Keep(b.ID(), b.addr) // another address is tried at once
 	a.next(t, "connected")
 }

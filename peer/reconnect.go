@@ -10,6 +10,7 @@ import (
 type kept struct {
 	addrs  []string
 	cancel context.CancelFunc
+	came   chan struct{} // room for one: a connection has come up, whoever made it
 }
 
 // Keep connects to a node and connects again whenever the connection is lost, at one of addrs in turn, until Unkeep or
@@ -27,9 +28,10 @@ func (h *Host) Keep(node [33]byte, addrs ...string) {
 		k.cancel()
 	}
 	ctx, cancel := context.WithCancel(h.ctx)
-	h.kept[node] = &kept{addrs: addrs, cancel: cancel}
+	k := &kept{addrs: addrs, cancel: cancel, came: make(chan struct{}, 1)}
+	h.kept[node] = k
 	if len(addrs) > 0 {
-		h.wg.Go(func() { h.keep(ctx, node, addrs) })
+		h.wg.Go(func() { h.keep(ctx, node, k) })
 	}
 }
 
@@ -43,11 +45,17 @@ func (h *Host) Unkeep(node [33]byte) {
 	}
 }
 
-func (h *Host) keep(ctx context.Context, node [33]byte, addrs []string) {
+// keep is Keep's loop. A connection that comes up while it waits, made by the node or by a Connect of somebody else's, ends the wait: the node is there
+// again, and should that connection be lost, nobody shall have to wait for what was due before it.
+func (h *Host) keep(ctx context.Context, node [33]byte, k *kept) {
 	failures, turn := 0, 0
 	for ctx.Err() == nil {
-		p, err := h.Connect(ctx, node, addrs[turn])
+		p, err := h.Connect(ctx, node, k.addrs[turn])
 		if err == nil {
+			select {
+			case <-k.came: // this one
+			default:
+			}
 			select {
 			case <-p.Done():
 			case <-ctx.Done():
@@ -60,11 +68,13 @@ func (h *Host) keep(ctx context.Context, node [33]byte, addrs []string) {
 		wait := h.backoff(failures)
 		failures++
 		if err != nil && ctx.Err() == nil {
-			turn = (turn + 1) % len(addrs)
+			turn = (turn + 1) % len(k.addrs)
 			h.log.Info("connecting again later", "wait", wait, "err", err)
 		}
 		select {
 		case <-h.cfg.Clock.After(wait):
+		case <-k.came:
+			failures = 0
 		case <-ctx.Done():
 		}
 	}
