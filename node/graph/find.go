@@ -116,7 +116,10 @@ func (s *search) addHints() {
 			if i+1 < len(path) {
 				to = path[i+1].Node
 			}
-			policy := &Policy{CltvExpiryDelta: h.CltvExpiryDelta, FeeBase: h.FeeBase, FeeProportional: h.FeeProportional, HTLCMaximum: maxMoney}
+			policy := &Policy{CltvExpiryDelta: h.CltvExpiryDelta, FeeBase: h.FeeBase, FeeProportional: h.FeeProportional, HTLCMinimum: h.Min, HTLCMaximum: h.Max}
+			if h.Max == 0 {
+				policy.HTLCMaximum = maxMoney
+			}
 			s.hints[to] = append(s.hints[to], arc{h.SCID, &path[i].Node, policy, maxMoney})
 		}
 	}

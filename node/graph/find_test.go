@@ -306,6 +306,37 @@ func TestHints(t *testing.T) {
 	}
 }
 
+// Hints may bound what they forward, as blinded paths do: the end of those is the zero id, and parts may take different ones.
+func TestBoundedHints(t *testing.T) {
+	g := world(link{2, 'A', 'B', Policy{CltvExpiryDelta: 10, FeeBase: 7}, 0})
+	path := func(from rune, block int, least, most lnwire.MilliSatoshi) Hint {
+		return Hint{Node: name(from), SCID: scid(block), FeeBase: 5, CltvExpiryDelta: 20, Min: least, Max: most}
+	}
+	r := Request{From: name('S'), MaxFee: 10000, Local: []LocalChannel{local(1, 'A', 1<<40)}, MaxParts: 2,
+		Hints: [][]Hint{{path('B', 90, 100, 1000)}, {path('A', 91, 300, 700)}}}
+	for amount, want := range map[lnwire.MilliSatoshi]string{
+		99: "", 100: "112@30>A(1) 105@20>B(2) 100@0>\x00(90)", 700: "705@20>A(1) 700@0>\x00(91)", 1000: "1012@30>A(1) 1005@20>B(2) 1000@0>\x00(90)",
+		1700: "1012@30>A(1) 1005@20>B(2) 1000@0>\x00(90) | 705@20>A(1) 700@0>\x00(91)",
+	} {
+		r.Amount = amount
+		routes, err := g.Find(r)
+		if want == "" {
+			if !errors.Is(err, ErrNoRoute) {
+				t.Errorf("%d msat: %v, %v", amount, routes, err)
+			}
+			continue
+		}
+		must(t, err)
+		var all []string
+		for _, route := range routes {
+			all = append(all, text(route, 0))
+		}
+		if got := strings.Join(all, " | "); got != want {
+			t.Errorf("%d msat: %q, want %q", amount, got, want)
+		}
+	}
+}
+
 func TestPenaltiesAndParallelChannels(t *testing.T) {
 	g := world(link{2, 'A', 'T', Policy{FeeBase: 10}, 0}, link{3, 'A', 'T', Policy{FeeBase: 20}, 0}, link{4, 'A', 'T', Policy{FeeBase: 5, HTLCMaximum: 10}, 0})
 	r := Request{From: name('S'), To: name('T'), Amount: 1000, FinalCltv: 18, MaxFee: 10000, Local: []LocalChannel{local(1, 'A', 1005), local(5, 'A', 5000)}}

@@ -63,13 +63,15 @@ type LocalChannel struct {
 	Max  lnwire.MilliSatoshi // the largest HTLC that can be added now
 }
 
-// Hint is one hop of a route hint: Node forwards over SCID on these terms (BOLT 11 "r").
+// Hint is one hop of a route hint: Node forwards over SCID on these terms (BOLT 11 "r"). It may stand for a whole blinded path, whose
+// end no node id in the graph is: then Request.To is zero.
 type Hint struct {
 	Node            NodeID
 	SCID            lnwire.ShortChannelID
-	FeeBase         uint32 // msat
-	FeeProportional uint32 // millionths
-	CltvExpiryDelta uint16 // blocks
+	FeeBase         uint32              // msat
+	FeeProportional uint32              // millionths
+	CltvExpiryDelta uint16              // blocks
+	Min, Max        lnwire.MilliSatoshi // of an HTLC that it forwards; a Max of 0: any
 }
 
 // Hop is an HTLC of a route: offered over SCID to Node.
