@@ -188,6 +188,15 @@ func TestFailures(t *testing.T) {
 			if failure := w.payText(l.a, test.text, 1); !strings.Contains(failure, test.want) {
 				t.Errorf("%q, want %q", failure, test.want)
 			}
+			told := !strings.HasPrefix(test.want, "hop") // was refused at once
+			for _, p := range l.a.Payments() {
+				p, _ := l.a.Payment(p.ID)
+				f := p.Failure
+				told = told || f != nil && strings.HasPrefix(f.String(), test.want) && f.Node == way[f.Hop+1].ID() && strings.Contains(f.Code, "_")
+			}
+			if !told {
+				t.Errorf("no payment tells %q", test.want)
+			}
 			w.wantPurses(want, way...)
 		})
 	}

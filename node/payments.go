@@ -323,31 +323,6 @@ func payHops(r graph.Route, inv *payee) []onion.PayHop {
 	return hops
 }
 
-// explain reads the failure of a part: which hop said what.
-func explain(p forward.Part, o channel.Outcome) string {
-	var reason []byte
-	switch o := o.(type) {
-	case channel.Fail:
-		reason = o.Reason
-	case channel.Malformed:
-		return fmt.Sprintf("hop 0: %v", lnwire.FailCode(o.Code))
-	default:
-		return "not offered"
-	}
-	if len(p.Secrets) < 32 || (len(p.Secrets)-32)%33 != 0 {
-		return "unreadable"
-	}
-	var nodes [][33]byte
-	for at := 32; at < len(p.Secrets); at += 33 {
-		nodes = append(nodes, [33]byte(p.Secrets[at:at+33]))
-	}
-	hop, msg, err := onion.SecretsOf([32]byte(p.Secrets[:32]), nodes).Decode(reason)
-	if err != nil {
-		return err.Error()
-	}
-	return fmt.Sprintf("hop %d: %v", hop, msg)
-}
-
 // ledgerNotice turns what the forwarder found out into events, and tells the ends of a Rod payment. The brain's mutex
 // is held.
 func (n *Node) ledgerNotice(t *turn, x forward.Notice) {
@@ -368,7 +343,7 @@ func (n *Node) ledgerNotice(t *turn, x forward.Notice) {
 		t.rows = append(t.rows, rowOps(over.Rows)...)
 		n.rodMessages(t, over.Send)
 	case forward.PaymentPartFailed:
-		say(PartFailed, "payment", x.ID, "part", x.Part.Index, "reason", explain(x.Part, x.Outcome))
+		say(PartFailed, "payment", x.ID, "part", x.Part.Index, "reason", explain(x))
 	case forward.PaymentPaid:
 		say(PaymentDone, "payment", x.ID, "hash", x.Hash)
 	case forward.PaymentDone:
@@ -399,24 +374,32 @@ type PaymentInfo struct {
 	ID       uint64
 	Hash     [32]byte
 	State    forward.PaymentState
-	Preimage [32]byte // once it has succeeded
-	Sent     lnwire.MilliSatoshi
+	Preimage [32]byte            // once it has succeeded
+	Total    lnwire.MilliSatoshi // what the payee is to get
+	Sent     lnwire.MilliSatoshi // with the fees, in parts that did not fail
+	Created  time.Time
+	Failure  *Failure // of one that has failed, if a part of it says why. Payments leaves it out
 }
 
 // Payment looks up a payment.
 func (n *Node) Payment(id uint64) (PaymentInfo, bool) {
 	n.brain.mu.Lock()
-	defer n.brain.mu.Unlock()
 	p, ok := n.brain.forward.Payment(id)
 	if !ok {
+		n.brain.mu.Unlock()
 		return PaymentInfo{}, false
 	}
-	return n.paymentInfo(p), true
+	info := n.paymentInfo(p)
+	n.brain.mu.Unlock()
+	if info.State == forward.PaymentFailed {
+		info.Failure = lastFailure(p)
+	}
+	return info, true
 }
 
 // paymentInfo is how a payment's row reads to others. The brain's mutex is held.
 func (n *Node) paymentInfo(p forward.Payment) PaymentInfo {
-	info := PaymentInfo{ID: p.ID, Hash: p.Hash, State: p.State, Preimage: p.Preimage}
+	info := PaymentInfo{ID: p.ID, Hash: p.Hash, State: p.State, Preimage: p.Preimage, Total: p.Total, Created: time.Unix(p.Created, 0)}
 	if n.postponed(p.ID) {
 		info.State = forward.PaymentPending
 	}

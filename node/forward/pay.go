@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -31,8 +32,11 @@ type Part struct {
 	Expiry  uint32              // its cltv_expiry
 	Secrets []byte              // the caller's own: what decodes Reason (the session key, the nodes)
 	State   PartState
-	Reason  []byte // of a failed part: as it came back
+	Reason  []byte // of a failed part: as it came back. Of MalformedReason bytes: the failure_code of update_fail_malformed_htlc
 }
+
+// MalformedReason is the length of a Reason that is a failure_code, big-endian. What comes through an onion is longer.
+const MalformedReason = 2
 
 // Offer is a part that is ready to go.
 type Offer struct {
@@ -217,8 +221,13 @@ func (f *Forwarder) partFulfilled(s *step, p *Payment, part *Part, preimage [32]
 
 func (f *Forwarder) partFailed(s *step, p *Payment, part *Part, outcome channel.Outcome, err error) {
 	part.State = PartFailed
-	if fail, ok := outcome.(channel.Fail); ok && len(fail.Reason) <= maxData {
-		part.Reason = fail.Reason
+	switch o := outcome.(type) {
+	case channel.Fail:
+		if len(o.Reason) <= maxData {
+			part.Reason = o.Reason
+		}
+	case channel.Malformed:
+		part.Reason = binary.BigEndian.AppendUint16(nil, o.Code)
 	}
 	s.Notices = append(s.Notices, PaymentPartFailed{ID: p.ID, Part: *part, Outcome: outcome, Err: err})
 	f.partEnded(s, p, false)
