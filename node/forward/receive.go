@@ -9,16 +9,16 @@ import (
 	"slices"
 
 	"lightningrod/channel"
+	"lightningrod/onion"
 
 	"github.com/lightningnetwork/lnd/lnwire"
 )
 
 // Invoice is a row of the payee's ledger.
 type Invoice struct {
-	Hash     [32]byte
-	Preimage [32]byte
-	// Secret is the invoice's payment_secret, or the path_id of the blinded paths it gave out. Only the payer learns it.
-	Secret       [32]byte
+	Hash         [32]byte
+	Preimage     [32]byte
+	Secret       [32]byte            // payment_secret. Only the payer learns it; of an invoice with blinded paths nobody does
 	Amount       lnwire.MilliSatoshi // 0: any
 	Expiry       int64               // unix seconds
 	MinFinalCltv uint32              // blocks: min_final_cltv_expiry_delta, as enforced. The one in the invoice may be larger
@@ -119,13 +119,9 @@ func (q *question) payable() (keysend *[32]byte, err error) {
 	if inv == nil {
 		return q.keysend()
 	}
-	secret := hop.PathID
-	if !hop.Blinded && hop.PaymentSecret != nil {
-		secret = hop.PaymentSecret[:]
-	}
 	switch {
-	case subtle.ConstantTimeCompare(secret, inv.Secret[:]) != 1:
-		return nil, errors.New("payment_secret wrong or missing")
+	case !inv.opensTo(hop):
+		return nil, errors.New("payment_secret or path_id wrong or missing")
 	case inv.State != InvoiceOpen:
 		return nil, fmt.Errorf("invoice is %v", inv.State)
 	case q.f.now >= inv.Expiry && len(inv.parts) == 0:
@@ -136,6 +132,25 @@ func (q *question) payable() (keysend *[32]byte, err error) {
 		return nil, fmt.Errorf("total_msat %d above twice the amount %d", hop.Total, inv.Amount)
 	}
 	return nil, q.inTime(inv.MinFinalCltv)
+}
+
+// PathID is the path_id of the blinded paths that an invoice gives out.
+//
+// BOLT 4 "Route Blinding": it has to be private, and to say which payment the path is for. It is derived from the preimage, which nobody
+// knows before the invoice is paid, and not from the payment_secret: so a payer of an invoice without paths cannot make some to us, to see
+// whether we are behind another node's name.
+func (i *Invoice) PathID() [32]byte {
+	return sha256.Sum256(append([]byte("lightning-rod/path_id/1"), i.Preimage[:]...))
+}
+
+// opensTo says whether an HTLC knows what only its way to us could have told it: the path_id where it came along a blinded path, else the
+// payment_secret.
+func (i *Invoice) opensTo(hop *onion.Hop) bool {
+	if hop.Blinded {
+		id := i.PathID()
+		return subtle.ConstantTimeCompare(hop.PathID, id[:]) == 1
+	}
+	return hop.PaymentSecret != nil && subtle.ConstantTimeCompare(hop.PaymentSecret[:], i.Secret[:]) == 1
 }
 
 // inTime is BOLT 4's rule on the cltv_expiry of a final HTLC.

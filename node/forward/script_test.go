@@ -271,6 +271,13 @@ func (s *script) offered(a []string) string {
 		o.Hop.Blinded, o.Hop.Introduction = true, true
 		o.Hop.NextPathKey = slices.Repeat([]byte{3}, 33)
 	}
+	if o.Hop.Final && o.Hop.Blinded {
+		o.Hop.PaymentSecret, o.Hop.NextPathKey = nil, nil
+		o.Hop.PathID = pathIDOf(s.args["path_id"])
+		if most := s.num("max_cltv_expiry", 0); most != 0 {
+			o.Hop.Constraints = &onion.PaymentConstraints{MaxCltvExpiry: uint32(most)}
+		}
+	}
 	switch s.args["onion"] {
 	case "malformed":
 		o.Hop, o.Failure = nil, &onion.Failure{Malformed: true, Code: uint16(lnwire.CodeInvalidOnionHmac)}

@@ -369,6 +369,19 @@ func hashOf(name string) [32]byte {
 	return sha256.Sum256(p[:])
 }
 
+// pathIDOf is the path_id of an invoice's blinded paths; of "secret:h1" the payment_secret of h1 instead, and of nothing none.
+func pathIDOf(name string) []byte {
+	if of, ok := strings.CutPrefix(name, "secret:"); ok {
+		secret := secretOf(of)
+		return secret[:]
+	}
+	if name == "" {
+		return nil
+	}
+	id := (&Invoice{Preimage: preimageOf(name)}).PathID()
+	return id[:]
+}
+
 func secretOf(name string) (p [32]byte) {
 	copy(p[:], "secret of "+name)
 	return p
