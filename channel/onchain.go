@@ -84,7 +84,9 @@ func (t *turn) freeze(kind endKind, reason string) {
 	if kind != endLocal && t.phase == PhaseWaiting {
 		t.end.late = true
 	}
-	s, err := onchain.New(t.onchainParams(t.end.point))
+	p := t.onchainParams(t.end.point)
+	t.addKeys(t.c, &p)
+	s, err := onchain.New(p)
 	if err != nil {
 		t.bug(err)
 	}

@@ -8,7 +8,22 @@ import (
 // OnchainParams is this channel as channel/onchain would be told of it if it went on chain now; for tests. Pending updates that were
 // never signed for must have been forgotten (Disconnected).
 func (s *State) OnchainParams(c Crypto) onchain.Params {
-	return s.onchainParams(c.Point(s.localNumber))
+	p := s.onchainParams(c.Point(s.localNumber))
+	s.addKeys(c, &p)
+	return p
+}
+
+// addKeys spares onchain what the Crypto has derived already. What it cannot derive onchain will complain about.
+func (s *State) addKeys(c Crypto, p *onchain.Params) {
+	add := func(of *onchain.Commit, ours bool) {
+		if k, err := s.keys(c, ours, of.Point); err == nil {
+			of.Keys = &k
+		}
+	}
+	add(&p.Ours, true)
+	for i := range p.Theirs {
+		add(&p.Theirs[i], false)
+	}
 }
 
 // onchainParams: point is our per-commitment point of localNumber. Of a frozen channel it is always the same, but for Stale, Height and

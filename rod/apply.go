@@ -9,7 +9,7 @@ import (
 
 // Apply lets an event happen.
 func (t *Table) Apply(ev Event) Output {
-	n := &turn{Table: t, requests: map[requestKey]bool{}, htlcs: map[HTLCKey]bool{}, graves: map[requestKey]bool{}, peers: map[NodeID]bool{}}
+	n := &turn{Table: t}
 	switch ev := ev.(type) {
 	case Requested:
 		n.requested(ev)
@@ -61,10 +61,22 @@ type turn struct {
 	peers    map[NodeID]bool
 }
 
-func (n *turn) touch(r *request)      { n.requests[r.requestKey] = true; n.peers[r.peer] = true }
-func (n *turn) touchMember(m *member) { n.htlcs[m.key] = true; n.peers[m.peer] = true }
+func (n *turn) touch(r *request)        { note(&n.requests, r.requestKey); note(&n.peers, r.peer) }
+func (n *turn) touchMember(m *member)   { note(&n.htlcs, m.key); note(&n.peers, m.peer) }
+func (n *turn) touchGrave(k requestKey) { note(&n.graves, k) }
+
+// note adds to a set. Most turns touch nothing, and have none.
+func note[K comparable](set *map[K]bool, k K) {
+	if *set == nil {
+		*set = map[K]bool{}
+	}
+	(*set)[k] = true
+}
 
 func (n *turn) finish() Output {
+	if len(n.requests)+len(n.htlcs)+len(n.graves)+len(n.peers) == 0 {
+		return n.out
+	}
 	for _, k := range slices.SortedFunc(maps.Keys(n.requests), requestKey.compare) {
 		row := Row{Table: TableRequest, Key: k.encode()}
 		if r := n.find(k); r != nil {
@@ -426,7 +438,7 @@ func (n *turn) end(r *request, state State, status StatusState) {
 // bury writes a tombstone.
 func (n *turn) bury(k requestKey) {
 	n.entomb(k, n.now+n.cfg.Tombstone)
-	n.graves[k] = true
+	n.touchGrave(k)
 	graves := n.tombs[k.peer]
 	if len(graves) <= n.cfg.TombstonesPerPeer {
 		return
@@ -446,7 +458,7 @@ func (n *turn) unbury(k requestKey) {
 	if len(n.tombs[k.peer]) == 0 {
 		delete(n.tombs, k.peer)
 	}
-	n.graves[k] = true
+	n.touchGrave(k)
 }
 
 // tombstonePurge is how often tombstones are looked through, in seconds.

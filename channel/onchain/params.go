@@ -39,6 +39,8 @@ type Commit struct {
 	// Of ours: the peer's signatures over it and, in output order, over its HTLC transactions.
 	Sig      lnwire.Sig
 	HTLCSigs []lnwire.Sig
+	// Keys are those of Point, for who has them. nil: New derives them. They are not kept.
+	Keys *commitment.Keys
 }
 
 // HTLC is an HTLC of the channel.
@@ -117,6 +119,14 @@ func (p *Params) obscure() uint64 {
 	return commitment.ObscureFactor(p.Remote.Payment, p.Local.Payment)
 }
 
+func (p *Params) keysOf(owner Owner, of *Commit) (commitment.Keys, error) {
+	if k := of.Keys; k != nil {
+		of.Keys = nil
+		return *k, nil
+	}
+	return p.keys(owner, of.Point)
+}
+
 func (p *Params) keys(owner Owner, point commitment.PubKey) (commitment.Keys, error) {
 	if owner == Local {
 		return commitment.DeriveKeys(point, p.Local, p.Remote)
@@ -131,7 +141,7 @@ func (p *Params) build() ([]live, error) {
 	}
 	all := make([]live, 0, 1+len(p.Theirs))
 	add := func(owner Owner, of *Commit) error {
-		k, err := p.keys(owner, of.Point)
+		k, err := p.keysOf(owner, of)
 		if err != nil {
 			return err
 		}

@@ -115,11 +115,12 @@ func New(p Params) (*State, error) {
 }
 
 func fix(p Params) (*fixed, error) {
-	all, err := p.build()
-	if err != nil {
+	p.Theirs = slices.Clone(p.Theirs)
+	f := &fixed{p: p, index: make(map[key]int), byHash: make(map[[32]byte][]int)}
+	var err error
+	if f.live, err = f.p.build(); err != nil {
 		return nil, err
 	}
-	f := &fixed{p: p, live: all, index: make(map[key]int), byHash: make(map[[32]byte][]int)}
 	for i := range p.HTLCs {
 		h := &p.HTLCs[i]
 		f.index[h.key()] = i

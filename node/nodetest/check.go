@@ -453,20 +453,26 @@ func (w *World) mayFail(n *node, k, child channel.Key) {
 
 // children are the outgoing HTLCs that can still be claimed, and the Adds that wait, by their incoming ones.
 func (n *node) children() map[channel.Key][]channel.Key {
-	all := map[channel.Key][]channel.Key{}
+	var all map[channel.Key][]channel.Key
+	note := func(parent, child channel.Key) {
+		if all == nil {
+			all = map[channel.Key][]channel.Key{}
+		}
+		all[parent] = append(all[parent], child)
+	}
 	for _, in := range n.inboxes {
 		if in.state.Phase() >= channel.PhaseClosing {
 			continue // what can be claimed there is the chain's to say
 		}
 		for _, h := range in.state.Offered() {
 			if f, ok := h.HTLC.Origin.(channel.Forward); ok {
-				all[f.In] = append(all[f.In], h.HTLC.Key)
+				note(f.In, h.HTLC.Key)
 			}
 		}
 		for _, p := range in.events {
 			if add, ok := p.ev.(channel.Add); ok {
 				if f, ok := add.HTLC.Origin.(channel.Forward); ok {
-					all[f.In] = append(all[f.In], channel.Key{Channel: in.id, HTLC: ^uint64(0)})
+					note(f.In, channel.Key{Channel: in.id, HTLC: ^uint64(0)})
 				}
 			}
 		}
@@ -482,7 +488,9 @@ func (w *World) related(n *node) {
 			k := h.HTLC.Key
 			below := children[k]
 			delete(children, k)
-			w.must(invOneChild, len(below) <= 1, "%s: HTLC %v is forwarded as %v", n.name, k, below)
+			if w.broken(invOneChild, len(below) <= 1) {
+				w.fail("%v\n  %s: HTLC %v is forwarded as %v", invOneChild, n.name, k, below)
+			}
 			_, paid := h.Outcome.(channel.Fulfill)
 			if h.Outcome != nil && !paid {
 				w.must(invFail, len(below) == 0, "%s: HTLC %v is failed, and has the outgoing HTLC %v", n.name, k, below)
@@ -527,7 +535,9 @@ func (w *World) held(n *node) {
 		if l.State == "held" && n == p.lsp() && part.mustHold && len(p.parts) == 1 {
 			w.must(invReleased, !p.unblocked, "%s: HTLC %v is held, payment %d was unblocked", n.name, l.Key, p.index)
 		}
-		w.must(invDeadline, n.height() < bound, "%s: HTLC %v is %s at height %d, its deadline was %d", n.name, l.Key, l.State, n.height(), bound)
+		if w.broken(invDeadline, n.height() < bound) {
+			w.fail("%v\n  %s: HTLC %v is %s at height %d, its deadline was %d", invDeadline, n.name, l.Key, l.State, n.height(), bound)
+		}
 	}
 }
 

@@ -146,12 +146,25 @@ func (n *node) follow() {
 	n.look()
 }
 
+// reads notes that a block was seen.
+func (n *node) reads(b chain.Block) {
+	at := int(b.Height) - startHeight - 1
+	if at < 0 {
+		return
+	}
+	for len(n.read) <= at {
+		n.read = append(n.read, chainhash.Hash{})
+	}
+	n.read[at] = b.Hash
+}
+
 func (n *node) connect(b chain.Block) {
 	facts, err := n.tracker.Connect(b)
 	if err != nil {
 		n.w.fail("tracker: %v", err)
 	}
-	n.read[b.Height], n.anew = b.Hash, true
+	n.reads(b)
+	n.anew = true
 	n.put(&turn{tip: &tip{b.Height, b.Hash}})
 	if r := n.w.told.Sane(); !r.Near(n.rates) {
 		n.rates = r

@@ -212,14 +212,14 @@ func (w *World) hand(l letter) bool {
 		return true
 	}
 	w.trace("  %s reads a letter of type %d", l.to.name, l.typ-rod.TypeHold+1)
-	l.to.reads(l)
+	l.to.opens(l)
 	return true
 }
 
 func (w *World) connected(a, b *node) bool { l := w.linkOf(a.index, b.index); return l.conn != 0 }
 
-// reads is the end of a letter.
-func (n *node) reads(l letter) {
+// opens is the end of a letter.
+func (n *node) opens(l letter) {
 	switch l.typ {
 	case rod.TypeHold:
 		n.think(forward.Rod{Event: rod.Requested{Peer: l.from.id, HasChannel: n.hasUsable(l.from), Payload: l.payload, ReplyPath: l.reply, Direct: true}})

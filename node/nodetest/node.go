@@ -43,9 +43,9 @@ type node struct {
 	anew       bool                    // all of it is to be told: there is a new watch, or a new block
 	rates      chain.FeeRates          // as last heard
 
-	read  map[uint32]chainhash.Hash // the last block seen at each height, in all its lives
-	doubt int                       // blocks to go back, since nobody knows where the fork is
-	life  int                       // how often it was started
+	read  []chainhash.Hash // the last block seen at each height above startHeight, in all its lives
+	doubt int              // blocks to go back, since nobody knows where the fork is
+	life  int              // how often it was started
 	trap  struct {
 		turns int // until it crashes; 0: it does not
 		lose  int // turns that do not reach the disk then
@@ -129,14 +129,15 @@ func (n *node) post(in *inbox, p posted) {
 // side is which end of a channel the node is.
 func (n *node) side(e *edge) int { return e.link.side(n.index) }
 
-// put queues a turn.
+// put queues a turn, if there is anything in it. Whoever has made it is done with it.
 func (n *node) put(t *turn) {
 	if t.empty() {
 		return
 	}
-	n.queue = append(n.queue, t)
+	queued := *t
+	n.queue = append(n.queue, &queued)
 	if n.w.bug == BugReleaseBeforeDurable {
-		n.release(t)
+		n.release(&queued)
 	}
 }
 

@@ -32,6 +32,8 @@ type payment struct {
 	index         int
 	payer, payee  *node
 	hash          [32]byte
+	preimage      [32]byte
+	first         bool // with this hash: preimage is the one of its invoice
 	pid           [32]byte
 	hold          hold
 	amount        lnwire.MilliSatoshi // at the payee
@@ -82,12 +84,12 @@ type wish struct {
 func (w *World) newPayment(x wish) *payment {
 	p := &payment{index: len(w.payments), payer: x.payer, payee: x.payee, hold: x.hold, amount: x.amount, spoiled: x.spoiled}
 	p.pid = nameBytes("pid", p.id())
-	preimage := nameBytes("preimage", p.id())
-	p.hash = sha256.Sum256(preimage[:])
 	if x.again != nil {
 		p.hash, p.payee, p.amount = x.again.hash, x.again.payee, x.again.amount
 	} else {
-		w.register(p, preimage)
+		p.first, p.preimage = true, nameBytes("preimage", p.id())
+		p.hash = sha256.Sum256(p.preimage[:])
+		w.register(p)
 	}
 	path := w.path(p.payer, p.payee)
 	if path == nil {
@@ -118,9 +120,9 @@ func (w *World) newPayment(x wish) *payment {
 }
 
 // register puts an invoice on the payee's disk: its API would have waited for that.
-func (w *World) register(p *payment, preimage [32]byte) {
+func (w *World) register(p *payment) {
 	out := p.payee.forward.Handle(forward.Register{Invoice: forward.Invoice{
-		Hash: p.hash, Preimage: preimage, Secret: nameBytes("secret", p.id()), Amount: p.amount,
+		Hash: p.hash, Preimage: p.preimage, Secret: nameBytes("secret", p.id()), Amount: p.amount,
 		Expiry: w.now + 86400, MinFinalCltv: minFinal,
 	}})
 	if err := p.payee.disk.write(&turn{rows: out.Rows}); err != nil {

@@ -1,7 +1,6 @@
 package nodetest
 
 import (
-	"crypto/sha256"
 	"slices"
 
 	"lightningrod/chain"
@@ -168,9 +167,8 @@ func (r *rogue) shows() (evs []onchain.Event) {
 // knows says whether a node has a preimage: it made it, or a peer has shown it.
 func (n *node) knows(hash [32]byte) ([32]byte, bool) {
 	for _, p := range n.w.payments {
-		preimage := nameBytes("preimage", p.id())
-		if p.payee == n && sha256.Sum256(preimage[:]) == hash {
-			return preimage, true
+		if p.payee == n && p.hash == hash && p.first {
+			return p.preimage, true
 		}
 	}
 	preimage, ok := n.learnt[hash]

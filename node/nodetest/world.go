@@ -9,7 +9,6 @@ import (
 	"lightningrod/channel/channeltest"
 	"lightningrod/node/forward"
 
-	"github.com/btcsuite/btcd/chaincfg/chainhash"
 	"github.com/btcsuite/btcd/wire"
 	"github.com/lightningnetwork/lnd/lnwire"
 )
@@ -257,10 +256,10 @@ func (u *Universe) begin(cfg config, bug Bug, stats *Stats) *World {
 	}
 	for _, n := range from.nodes {
 		c := &node{w: w, index: n.index, name: n.name, id: n.id, lsp: n.lsp, disk: n.disk.clone(), seen: w.chain.height(), start: map[channel.ID]*place{},
-			read: map[uint32]chainhash.Hash{}, wallet: newWallet(n.index), learnt: map[[32]byte][32]byte{}}
+			wallet: newWallet(n.index), learnt: map[[32]byte][32]byte{}}
 		for h := uint32(startHeight + 1); h <= w.chain.height(); h++ {
 			b, _ := w.chain.block(h)
-			c.read[h] = b.Hash
+			c.reads(b)
 		}
 		for id, p := range n.start {
 			c.start[id] = &place{edge: w.edges[p.edge.index], peer: p.peer, crypto: p.crypto}
