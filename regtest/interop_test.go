@@ -68,7 +68,8 @@ func TestInterop(t *testing.T) {
 				t.Run(kind+"/"+s.name, func(t *testing.T) {
 					t.Parallel()
 					begin := time.Now()
-					defer func() { table.note(t, cell{kind, s.name}, time.Since(begin)) }()
+					var failed error
+					defer func() { table.note(t, cell{kind, s.name}, time.Since(begin), failed) }()
 					if s.full && !*full {
 						t.Skip("SKIPPED: long, runs with -full")
 					}
@@ -78,7 +79,7 @@ func TestInterop(t *testing.T) {
 					if kind == "ldk" {
 						regtest.FindLdk(t) // rarely there: nothing else has to start first
 					}
-					newWorld(t, kind).run(s)
+					failed = newWorld(t, kind).run(s)
 				})
 			}
 		}
@@ -134,10 +135,11 @@ type cell struct{ kind, script string }
 type result struct {
 	state string // ok, FAILED or skipped
 	took  time.Duration
+	err   error // of the script's last command
 }
 
-func (m *matrix) note(t *testing.T, c cell, took time.Duration) {
-	r := result{"ok", took}
+func (m *matrix) note(t *testing.T, c cell, took time.Duration, err error) {
+	r := result{"ok", took, err}
 	switch {
 	case t.Failed():
 		r.state = "FAILED"
@@ -176,18 +178,29 @@ func (m *matrix) String() string {
 	for _, kind := range names {
 		fmt.Fprintf(&b, " %d ok, %d failed, %d skipped |", sums[cell{kind, "ok"}], sums[cell{kind, "FAILED"}], sums[cell{kind, "skipped"}])
 	}
-	fmt.Fprintf(&b, "\n\nTook %.0f s.\n", time.Since(m.begin).Seconds())
+	b.WriteString("\n")
+	for _, kind := range names {
+		for _, s := range m.scripts {
+			if err := m.cells[cell{kind, s.name}].err; err != nil {
+				text, _, _ := strings.Cut(err.Error(), "\n")
+				fmt.Fprintf(&b, "\n- against %s: %.1000s", kind, text)
+			}
+		}
+	}
+	fmt.Fprintf(&b, "\nTook %.0f s.\n", time.Since(m.begin).Seconds())
 	return b.String()
 }
 
 // run runs a script to its end, or to the first command that fails.
-func (w *world) run(s *script) {
+func (w *world) run(s *script) error {
 	w.t.Helper()
 	defer w.stopFlows()
-	if err := w.runLines(s.name, s.lines); err != nil {
+	err := w.runLines(s.name, s.lines)
+	if err != nil {
 		w.t.Error(err)
 		w.tails(err)
 	}
+	return err
 }
 
 func (w *world) runLines(name string, lines []line) error {

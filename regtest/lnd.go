@@ -70,11 +70,11 @@ func (l *Lnd) Start() error {
 	if err := l.launch(); err != nil {
 		return err
 	}
-	if err := l.awaken(l.identify); err != nil {
-		return err
-	}
 	// Its server of peers and channels starts some time after that of its RPC.
 	return l.awaken(func() error {
+		if err := l.identify(); err != nil {
+			return err
+		}
 		var state struct{ State string }
 		if err := l.api.do("GET", "/v1/state", nil, &state); err != nil {
 			return err
@@ -91,7 +91,7 @@ func (l *Lnd) Start() error {
 	})
 }
 
-// identify reads the certificate and the macaroon that lnd made at its first start.
+// identify reads the certificate and the macaroon that lnd made at its first start. It may be writing them just now.
 func (l *Lnd) identify() error {
 	pem, err := os.ReadFile(filepath.Join(l.dir, "tls.cert"))
 	if err != nil {
