@@ -82,6 +82,39 @@ func TestAsyncPayment(t *testing.T) {
 	if _, errs := o.rod(a.socket, exitPending, "payinvoice", second["bolt11"].(string), "--async", "--wait", "200ms"); !strings.Contains(errs, "still on its way") {
 		t.Error(errs)
 	}
+	// The LSP's operator gives the second one up. A is told, and says why it failed.
+	o.until("the second hold", func() bool {
+		out, _ := o.rod(l.socket, 0, "held", "list", "--state", "held")
+		return len(out["items"].([]any)) == 2
+	})
+	out, _ := o.rod(l.socket, 0, "held", "list", "--state", "held")
+	for _, x := range out["items"].([]any) {
+		if h := x.(map[string]any); h["payment_hash"] == second["payment_hash"] {
+			o.rod(l.socket, 0, "held", "fail", h["channel"].(string), fmt.Sprint(h["htlc_id"]))
+			o.rod(l.socket, exitRefused, "held", "fail", h["channel"].(string), fmt.Sprint(h["htlc_id"]))
+		}
+	}
+	o.rod(l.socket, exitFailed, "held", "fail", "1", "99")
+	failed := map[string]any{}
+	o.until("A to be told", func() bool {
+		all, _ := o.rod(a.socket, 0, "listpayments")
+		for _, x := range all["items"].([]any) {
+			if p := x.(map[string]any); p["state"] == "failed" {
+				failed = p
+			}
+		}
+		return len(failed) > 0
+	})
+	if f := failed["failure"].(map[string]any); failed["payment_hash"] != second["payment_hash"] || f["code"] != "temporary_node_failure" || f["hop"] != 0.0 || f["node"] != info["id"] {
+		t.Error(failed)
+	}
+	if _, errs := o.rod(l.socket, exitRefused, "owed", "nudge", first(l.socket, "owed", "list")["id"].(string)); !strings.Contains(errs, "no webhook") {
+		t.Error(errs)
+	}
+	letters, _ := o.rod(l.socket, 0, "mailbox", "show", bob["id"].(string))
+	spare := letters["items"].([]any)[len(letters["items"].([]any))-1].(map[string]any)
+	o.rod(l.socket, 0, "mailbox", "drop", bob["id"].(string), spare["id"].(string))
+	o.rod(l.socket, exitFailed, "mailbox", "drop", bob["id"].(string), spare["id"].(string))
 	if _, errs := o.rod(l.socket, exitRefused, "dump", filepath.Join(l.dir, "node.db")); !strings.Contains(errs, "stop it first, or dump a backup") {
 		t.Fatal(errs)
 	}

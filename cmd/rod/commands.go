@@ -49,15 +49,17 @@ type commandLine struct {
 	} `cmd:"" help:"What we ask others to pay."`
 	Payment struct {
 		Send sendPayment `cmd:"" help:"Pay an invoice, at once or, with --async, to a payee who may be asleep."`
-		List question    `cmd:"" get:"/payments" columns:"id state sent_msat payment_hash" help:"Our payments."`
+		List question    `cmd:"" get:"/payments" columns:"id state amount_msat sent_msat failure.code created_at payment_hash" help:"Our payments."`
 		Show questionOf  `cmd:"" get:"/payments/{}" which:"id" which-help:"The payment's number." help:"All about one payment."`
 	} `cmd:"" help:"What we pay."`
 	Held struct {
 		List     listHeld `cmd:"" get:"/held" columns:"channel htlc_id state amount_msat cltv_expiry given_up_at_height payment_hash" help:"Incoming HTLCs that are not settled."`
+		Fail     failHeld `cmd:"" help:"Fail a held HTLC back to its payer, and with it the other parts of its payment. Only what is held can be."`
 		Requests question `cmd:"" get:"/requests" columns:"peer:16 pid_hash:16 state total_msat parts deadline_height" help:"What payers asked us to hold."`
 	} `cmd:"" help:"What an LSP holds for others."`
 	Owed struct {
-		List question `cmd:"" get:"/owed" columns:"kind peer:16 connected amount_msat claim_height blocks_left count since" help:"What is decided and its receiver does not have yet, the most urgent first."`
+		List  question   `cmd:"" get:"/owed" columns:"id:28 kind peer:16 connected amount_msat claim_height blocks_left count since" help:"What is decided and its receiver does not have yet, the most urgent first."`
+		Nudge questionOf `cmd:"" post:"/owed/{}/nudge" which:"id" which-help:"As in rod owed list." help:"Call the webhooks of whom it is owed to, who is away. At most once a minute."`
 	} `cmd:"" help:"What an LSP owes: preimages, failures, messages, notifications."`
 	Client struct {
 		List question   `cmd:"" get:"/clients" columns:"id:16 connected last_seen channels webhooks held_msat owed_msat messages" help:"Nodes that have a channel with this LSP, or can be woken by it."`
@@ -68,7 +70,9 @@ type commandLine struct {
 		Remove questionOf `cmd:"" delete:"/webhooks/{}" which:"id" which-help:"As in rod webhook list." help:"Forget a webhook. Its client is not told."`
 	} `cmd:"" help:"Ways to wake clients."`
 	Mailbox struct {
-		List question `cmd:"" get:"/mailbox" columns:"client messages bytes oldest" help:"How many onion messages wait for whom."`
+		List question   `cmd:"" get:"/mailbox" columns:"client messages bytes oldest" help:"How many onion messages wait for whom."`
+		Show questionOf `cmd:"" get:"/mailbox/{}" columns:"id from:16 arrived_at bytes quiet" which:"client" which-help:"The client's node id." help:"What waits for one client, the oldest first."`
+		Drop dropLetter `cmd:"" help:"Throw an onion message away. Nobody is told: it is a message that was lost, as onion messages may be."`
 	} `cmd:"" help:"Onion messages that wait for clients."`
 	Event struct {
 		Follow followEvents `cmd:"" help:"What happens, as it happens, until it is interrupted."`
@@ -192,6 +196,26 @@ func (c *listHeld) Run(s *session) error {
 		query.Set("state", c.State)
 	}
 	return s.list(s.command.Tag.Get("get"), query, strings.Fields(s.command.Tag.Get("columns")))
+}
+
+type failHeld struct {
+	Channel api.Number `arg:"" help:"Number of the channel that the HTLC came in by, as in rod held list."`
+	HTLC    api.Number `arg:"" name:"htlc_id" help:"The HTLC's id."`
+}
+
+// Run fails it.
+func (c *failHeld) Run(s *session) error {
+	return s.do("POST", "/held/"+c.Channel.String()+"/"+c.HTLC.String()+"/fail", nil, "")
+}
+
+type dropLetter struct {
+	Client string     `arg:"" help:"The client's node id."`
+	ID     api.Number `arg:"" help:"As in rod mailbox show."`
+}
+
+// Run throws it away.
+func (c *dropLetter) Run(s *session) error {
+	return s.do("DELETE", "/mailbox/"+url.PathEscape(c.Client)+"/"+c.ID.String(), nil, "")
 }
 
 type connect struct {

@@ -45,6 +45,7 @@ func (s *session) until(ctx context.Context, after api.Number, look func() (bool
 		})
 		close(news)
 	}()
+	heard := news // nil when there is no more
 	defer func() {
 		stop()
 		for range news { // until the reader has ended
@@ -58,8 +59,11 @@ func (s *session) until(ctx context.Context, after api.Number, look func() (bool
 		}
 		select {
 		case <-clock.C:
-		case ev, ok := <-news:
-			for ; ok; ev, ok = next(news) {
+		case ev, ok := <-heard:
+			if !ok {
+				heard = nil
+			}
+			for ; ok; ev, ok = next(heard) {
 				hear(ev)
 			}
 		case err := <-ended:
@@ -196,14 +200,14 @@ func (s *session) onlyPeer() (string, error) {
 	return peers[0], nil
 }
 
-// reasonPatience is how long the reason of a failure is waited for, once it has failed. A payment of before has none any more.
+// reasonPatience is how long the event with the reason of a failure is waited for, if the payment itself tells none. One of before has none any more.
 const reasonPatience = time.Second
 
 // untilOver waits for the outcome of a payment and shows it.
 func (s *session) untilOver(p api.Payment, after api.Number, wait time.Duration) error {
 	ctx, cancel := context.WithTimeout(s.ctx, wait)
 	defer cancel()
-	id, reason, attempts := p.ID.String(), "", ""
+	id, reason := p.ID.String(), ""
 	var failed time.Time
 	look := func() (bool, error) {
 		var now api.Payment
@@ -222,17 +226,15 @@ func (s *session) untilOver(p api.Payment, after api.Number, wait time.Duration)
 		if p.State == "failed" && failed.IsZero() {
 			failed = time.Now()
 		}
-		return p.State == "succeeded" || p.State == "failed" && (reason != "" || time.Since(failed) > reasonPatience), nil
+		told := p.Failure != nil || reason != "" || time.Since(failed) > reasonPatience
+		return p.State == "succeeded" || p.State == "failed" && told, nil
 	}
 	err := s.until(ctx, after, look, func(ev api.Event) {
 		if ev.Fields["payment"] != id {
 			return
 		}
-		switch ev.Kind {
-		case "payment.failed":
+		if ev.Kind == "payment.failed" {
 			reason = ev.Fields["reason"]
-		case "payment.part_failed":
-			attempts = ev.Fields["reason"]
 		}
 		if isTerminal(s.stderr) {
 			fmt.Fprintln(s.stderr, attempt(ev))
@@ -243,9 +245,6 @@ func (s *session) untilOver(p api.Payment, after api.Number, wait time.Duration)
 		return s.ctx.Err()
 	case err != nil && !errors.Is(err, context.DeadlineExceeded):
 		return err
-	}
-	if attempts != "" {
-		reason += " (" + attempts + ")"
 	}
 	return s.outcome(p, reason, true)
 }
@@ -268,8 +267,14 @@ func attempt(ev api.Event) string {
 	return facts.Printable("payment " + ev.Fields["payment"] + ": " + text)
 }
 
-// outcome shows a payment, and has the exit status that goes with it.
+// outcome shows a payment, and has the exit status that goes with it. The reason is what its event said; what a hop said tells more.
 func (s *session) outcome(p api.Payment, reason string, waited bool) error {
+	if f := p.Failure; f != nil {
+		reason = f.Reason
+		if f.Hop != nil {
+			reason = fmt.Sprintf("hop %d: %s", *f.Hop, reason)
+		}
+	}
 	f, err := factsOf(p)
 	if err == nil {
 		err = s.show(f)

@@ -57,7 +57,8 @@ type session struct {
 }
 
 // question is a command that asks for what its tags in the tree of commands say: get, post or delete a path. Columns are what a
-// terminal shows of each entry of a list, by their names in JSON; a number behind one cuts it to so many characters.
+// terminal shows of each entry of a list, by their names in JSON, failure.code being the code in failure; a number behind one cuts it to so
+// many characters.
 type question struct{}
 
 // Run asks, and shows the answer.
@@ -75,14 +76,14 @@ func (s *session) asked(which string) error {
 	tag := s.command.Tag
 	columns := strings.Fields(tag.Get("columns"))
 	for _, method := range []string{"get", "post", "delete"} {
-		path := tag.Get(method)
+		path := strings.Replace(tag.Get(method), "{}", url.PathEscape(which), 1)
 		switch {
 		case path == "":
 			continue
 		case len(columns) > 0:
 			return s.list(path, url.Values{}, columns)
 		}
-		return s.do(strings.ToUpper(method), strings.Replace(path, "{}", url.PathEscape(which), 1), nil, "")
+		return s.do(strings.ToUpper(method), path, nil, "")
 	}
 	panic(s.command.FullPath() + " asks for nothing")
 }
@@ -234,13 +235,13 @@ func tableOf(items []facts.Facts, columns []string) [][]string {
 			_, _ = fmt.Sscan(width, &widths[i])
 		}
 		name = strings.TrimSuffix(strings.TrimSuffix(name, "_msat"), "_sat")
-		heads[i] = strings.ToUpper(strings.ReplaceAll(name, "_", " "))
+		heads[i] = strings.ToUpper(strings.NewReplacer("_", " ", ".", " ").Replace(name))
 	}
 	rows := [][]string{heads}
 	for _, item := range items {
 		cells := make([]string, len(columns))
 		for i, name := range names {
-			cells[i] = facts.Word(withUnit(facts.Fact{Name: name, Value: item.Get(name)}).Value)
+			cells[i] = facts.Word(withUnit(facts.Fact{Name: name, Value: item.At(name)}).Value)
 			if widths[i] > 0 && len(cells[i]) > widths[i] {
 				cells[i] = cells[i][:widths[i]]
 			}

@@ -147,6 +147,12 @@ func TestErrors(t *testing.T) {
 		{"POST", "/v1/wallet/withdrawals/00/bump", `{"feerate_sat_per_kw":253}`, 422, Invalid, "txid", "64 hex digits"},
 		{"POST", "/v1/wallet/withdrawals/" + zeros + "/bump", `{"feerate_sat_per_kw":253}`, 404, NotFound, "txid", ""},
 		{"POST", "/v1/wallet/withdrawals/" + zeros + "/bump", `{"feerate_sat_per_kw":252}`, 422, Invalid, "feerate_sat_per_kw", "253 to 250000"},
+		{"POST", "/v1/held/1/0/fail", "", 404, NotFound, "htlc_id", ""},
+		{"POST", "/v1/held/1/0/fail", `{"x":1}`, 422, Invalid, "body", "empty"},
+		{"POST", "/v1/held/1/-1/fail", "", 422, Invalid, "htlc_id", "a decimal number"},
+		{"POST", "/v1/owed/notification:7/nudge", "", 404, NotFound, "id", ""},
+		{"GET", "/v1/mailbox/00", "", 422, Invalid, "client", "66 hex digits"},
+		{"DELETE", "/v1/mailbox/" + id + "/7", "", 404, NotFound, "id", ""},
 		{"GET", "/v1/clients/00", "", 422, Invalid, "id", "66 hex digits"},
 		{"GET", "/v1/clients/" + id, "", 404, NotFound, "id", ""},
 		{"DELETE", "/v1/webhooks/0011223344556677", "", 404, NotFound, "id", ""},
@@ -219,6 +225,9 @@ func TestTokens(t *testing.T) {
 		{"GET", "/v1/wallet/coins", 401, 401, 200, 403, 200},
 		{"POST", "/v1/wallet/withdrawals", 401, 401, 403, 403, 422},
 		{"GET", "/v1/owed", 401, 401, 200, 403, 200},
+		{"POST", "/v1/owed/message:1/nudge", 401, 401, 403, 403, 404},
+		{"POST", "/v1/held/1/0/fail", 401, 401, 403, 403, 404},
+		{"DELETE", "/v1/mailbox/" + strings.Repeat("02", 33) + "/1", 401, 401, 403, 403, 404},
 		{"GET", "/v1/clients", 401, 401, 200, 403, 200},
 		{"GET", "/v1/webhooks", 401, 401, 200, 403, 200},
 		{"DELETE", "/v1/webhooks/0011223344556677", 401, 401, 403, 403, 404},
@@ -390,7 +399,7 @@ func FuzzRequests(f *testing.F) {
 		if rt.path == "/v1/chain/blocks" || rt.path == "/v1/tokens" {
 			t.Skip("mines, writes")
 		}
-		r := httptest.NewRequest(rt.method, strings.NewReplacer("{channel}", "1", "{id}", "1", "{payment_hash}", "00", "{name}", "x", "{txid}", "00").Replace(rt.path), strings.NewReader(body))
+		r := httptest.NewRequest(rt.method, strings.NewReplacer("{channel}", "1", "{htlc_id}", "1", "{client}", "02", "{id}", "1", "{payment_hash}", "00", "{name}", "x", "{txid}", "00").Replace(rt.path), strings.NewReader(body))
 		r.URL.RawQuery = query
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, r)

@@ -93,14 +93,8 @@ func (d *Daemon) Owed() ([]Owed, error) {
 	height := d.Node.Tip()
 	all := []Owed{}
 	for _, x := range debts {
-		out := Owed{Kind: x.Kind, Peer: hexOf(x.Peer), Here: x.Here, Count: x.Count, Method: x.Method, Since: timeText(x.Since)}
-		switch x.Kind {
-		case "message":
-			out.ID = "message:" + out.Peer
-		case "notification":
-			out.ID = "notification:" + Number(x.ID).String()
-		default:
-			out.ID = "htlc:" + Number(x.Key.Channel).String() + ":" + Number(x.Key.HTLC).String()
+		out := Owed{ID: owedID(x), Kind: x.Kind, Peer: hexOf(x.Peer), Here: x.Here, Count: x.Count, Method: x.Method, Since: timeText(x.Since)}
+		if x.Kind == "preimage" || x.Kind == "failure" {
 			out.Channel, out.HTLC, out.Hash = Number(x.Key.Channel), x.Key.HTLC, hex.EncodeToString(x.Hash[:])
 			out.Amount, out.Expiry, out.Claim = x.Msat, x.Expiry, x.Claim
 			if x.Claim != 0 {

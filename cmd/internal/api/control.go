@@ -31,13 +31,17 @@ type Control interface {
 
 	Pay(context.Context, Pay) (Payment, error)
 	SendAsync(SendAsync) (Payment, error)
-	Payments() []Payment
+	Payments() []Payment // without their Failures
 	Payment(id uint64) (Payment, bool)
 
 	HTLCs() []HTLC
 	Requests() []Request
+	FailHeld(HTLCRef) error
 	Mailbox() []Box
+	Letters(client string) []Letter
+	DropLetter(LetterRef) error
 	Owed() ([]Owed, error)
+	Nudge(OwedID) (Nudged, error)
 	Clients() []ClientInfo
 	Webhooks() []Webhook
 	RemoveWebhook(WebhookID) error
@@ -153,10 +157,14 @@ type Channel struct {
 
 // Pending is something that a channel on chain waits for.
 type Pending struct {
-	What   string `json:"what"`
-	Out    string `json:"outpoint,omitempty" doc:"txid:index"`
-	Amount int64  `json:"amount_sat,omitempty"`
-	Height uint32 `json:"height,omitempty" doc:"when that can or must happen"`
+	What     string `json:"what" doc:"the BOLTs' name of the output, with the HTLC's side and id"`
+	Out      string `json:"outpoint" doc:"txid:index"`
+	Amount   int64  `json:"amount_sat"`
+	State    string `json:"state" doc:"unclosed (the funding output: nothing that spends it is confirmed), claimable, no_preimage, watched, uneconomic (worth less than its fee) or spent"`
+	Height   uint32 `json:"height,omitempty" doc:"claimable: the first block that can have the claim; spent: that of the spend"`
+	Deadline uint32 `json:"deadline_height,omitempty" doc:"claimable: when others can take it, or by when it is to be swept if nobody can"`
+	Fee      int64  `json:"fee_sat,omitempty" doc:"claimable: of the newest claim; missing: there is none yet"`
+	By       string `json:"spent_by,omitempty" doc:"txid"`
 }
 
 type CreateInvoice struct {
@@ -203,8 +211,20 @@ type Payment struct {
 	ID       Number `json:"id"`
 	Hash     string `json:"payment_hash"`
 	State    string `json:"state" doc:"pending, succeeded or failed"`
+	Amount   uint64 `json:"amount_msat,omitempty" doc:"what the payee is to get"`
 	Sent     uint64 `json:"sent_msat" doc:"with the fees, in parts that did not fail"`
+	Created  string `json:"created_at,omitempty" doc:"RFC 3339"`
 	Preimage string `json:"preimage,omitempty" doc:"once it has succeeded"`
+
+	Failure *PaymentFailure `json:"failure,omitempty" doc:"of one that has failed: what was said of the part that was tried last"`
+}
+
+// PaymentFailure is why a payment came to nothing.
+type PaymentFailure struct {
+	Code   string  `json:"code,omitempty" doc:"as BOLT 4 names it; missing: none was given, or it cannot be read"`
+	Hop    *uint32 `json:"hop,omitempty" doc:"who says so: 0 is the first node after us; missing: it cannot be told"`
+	Node   string  `json:"node,omitempty" doc:"that hop's id; in a blinded path the blinded one"`
+	Reason string  `json:"reason" doc:"the same for people"`
 }
 
 type HTLC struct {

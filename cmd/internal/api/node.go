@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"strings"
 	"time"
 
 	"lightningrod/chain"
 	"lightningrod/channel"
+	"lightningrod/channel/onchain"
 	"lightningrod/node"
 	"lightningrod/node/forward"
 
@@ -200,15 +200,19 @@ func describeChannel(c node.ChannelInfo) Channel {
 }
 
 // pending is what a channel on chain waits for.
-//
-// FIXME: one entry an output, with amount and height. onchain.State says it as text only.
 func pending(s *channel.State) []Pending {
 	all := []Pending{}
 	if s.OnChain() == nil {
 		return all
 	}
-	for line := range strings.Lines(s.OnChain().String()) {
-		all = append(all, Pending{What: strings.TrimSpace(line)})
+	for _, p := range s.OnChain().Pending() {
+		out := Pending{
+			What: p.What, Out: p.Out.String(), Amount: p.Amount, State: p.Standing.String(), Height: p.Height, Deadline: p.Deadline, Fee: p.Fee,
+		}
+		if p.Standing == onchain.Spent {
+			out.By = p.By.String()
+		}
+		all = append(all, out)
 	}
 	return all
 }
@@ -297,7 +301,16 @@ func (d *Daemon) Payment(id uint64) (Payment, bool) {
 }
 
 func describePayment(p node.PaymentInfo) Payment {
-	out := Payment{ID: Number(p.ID), Hash: hex.EncodeToString(p.Hash[:]), State: p.State.String(), Sent: uint64(p.Sent)}
+	out := Payment{
+		ID: Number(p.ID), Hash: hex.EncodeToString(p.Hash[:]), State: p.State.String(), Amount: uint64(p.Total), Sent: uint64(p.Sent), Created: timeText(p.Created),
+	}
+	if f := p.Failure; f != nil {
+		out.Failure = &PaymentFailure{Code: f.Code, Reason: f.Text}
+		if f.Hop >= 0 {
+			hop := uint32(f.Hop)
+			out.Failure.Hop, out.Failure.Node = &hop, hexOf(f.Node)
+		}
+	}
 	if p.State == forward.PaymentSucceeded {
 		out.Preimage = hex.EncodeToString(p.Preimage[:])
 	}

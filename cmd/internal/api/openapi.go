@@ -22,6 +22,9 @@ func OpenAPI() document {
 		paths[rt.path][strings.ToLower(rt.method)] = rt.describe(schemas)
 	}
 	errorRef := schema(reflect.TypeFor[Error](), schemas)
+	if schemas["Failure"] != nil {
+		panic("a type has the name of the answer of a request that failed")
+	}
 	schemas["Failure"] = document{"type": "object", "properties": document{"error": errorRef}, "required": []string{"error"}}
 	return document{
 		"openapi": "3.1.0",
@@ -138,6 +141,8 @@ func schema(t reflect.Type, schemas document) document {
 		return document{"type": "integer", "format": "int64"}
 	case reflect.Uint64, reflect.Uint32:
 		return document{"type": "integer", "format": "int64", "minimum": 0}
+	case reflect.Pointer:
+		return schema(t.Elem(), schemas)
 	case reflect.Slice:
 		return document{"type": "array", "items": schema(t.Elem(), schemas)}
 	case reflect.Map:

@@ -312,3 +312,41 @@ func TestClients(t *testing.T) {
 		t.Fatalf("after a restart: %+v %+v", hooks, all)
 	}
 }
+
+// A channel that goes on chain says what each of its outputs waits for.
+func TestPending(t *testing.T) {
+	l, _ := lsp(t, newChain(t))
+	var all List[Channel]
+	waits := func(what string, f func([]Pending) bool) Pending {
+		t.Helper()
+		l.until(what, func() bool {
+			l.must("GET", "/channels", nil, &all)
+			return len(all.Items) == 1 && len(all.Items[0].Pending) == 1 && f(all.Items[0].Pending)
+		})
+		return all.Items[0].Pending[0]
+	}
+	l.must("GET", "/channels", nil, &all)
+	if c := all.Items[0]; c.Pending == nil || len(c.Pending) != 0 {
+		t.Fatalf("%+v", c)
+	}
+	funding := all.Items[0].Funding
+	l.must("POST", "/channels/1/close", map[string]bool{"force": true}, nil)
+	if p := waits("the close", func([]Pending) bool { return true }); p.What != "funding output" || p.State != "unclosed" || p.Out != funding || p.Amount != 1_000_000 {
+		t.Fatalf("%+v", p)
+	}
+	l.until("the commitment", func() bool { return len(l.chain.Mempool()) > 0 })
+	l.must("POST", "/chain/blocks", Mine{Blocks: 1, Address: burnAddress}, nil)
+	p := waits("its confirmation", func(p []Pending) bool { return p[0].State == "claimable" })
+	if p.What != "to_local" || p.Amount < 990_000 || p.Height <= l.node.Tip() || p.Deadline <= p.Height || p.By != "" {
+		t.Fatalf("%+v", p)
+	}
+	l.must("POST", "/chain/blocks", Mine{Blocks: int(p.Height - l.node.Tip()), Address: burnAddress}, nil)
+	l.until("the sweep", func() bool { return len(l.chain.Mempool()) > 0 })
+	if p := waits("its fee", func(p []Pending) bool { return p[0].Fee > 0 }); p.State != "claimable" {
+		t.Fatalf("%+v", p)
+	}
+	l.must("POST", "/chain/blocks", Mine{Blocks: 1, Address: burnAddress}, nil)
+	if p := waits("the end of it", func(p []Pending) bool { return p[0].State == "spent" }); p.Height != l.node.Tip() || len(p.By) != 64 {
+		t.Fatalf("%+v", p)
+	}
+}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"reflect"
 	"slices"
+
+	"lightningrod/node/forward"
 )
 
 // Scope is what a token may do. Admin may do everything.
@@ -102,10 +104,7 @@ func table() []route {
 			func(s *Server, _ context.Context, in CreateInvoice) (Invoice, error) { return s.node.CreateInvoice(in) }, InvoiceRW),
 		to("GET", "/invoices/{payment_hash}", "One invoice.", oneInvoice, Read, InvoiceRW),
 
-		to("GET", "/payments", "Payments whose HTLCs were offered, by age.",
-			func(s *Server, _ context.Context, p Page) (List[Payment], error) {
-				return page(s.node.Payments(), p, func(x Payment) string { return x.ID.String() })
-			}, Read),
+		to("GET", "/payments", "Payments whose HTLCs were offered, by age.", listPayments, Read),
 		to("POST", "/payments", "Pay an invoice at once.",
 			func(s *Server, ctx context.Context, in Pay) (Payment, error) { return s.node.Pay(ctx, in) }),
 		to("POST", "/payments/async", "Pay an invoice whose payee may be asleep, through an LSP that holds the payment. Once this is answered the node may go offline.",
@@ -113,8 +112,13 @@ func table() []route {
 		to("GET", "/payments/{id}", "One payment.", onePayment, Read),
 
 		to("GET", "/held", "Incoming HTLCs that are not settled.", listHeld, Read),
+		to("POST", "/held/{channel}/{htlc_id}/fail", "Fail a held HTLC back to its payer, and with it the other parts of its payment. Only what is held: "+
+			"once it is released a preimage may come for it.",
+			func(s *Server, _ context.Context, in HTLCRef) (Empty, error) { return Empty{}, s.node.FailHeld(in) }),
 		to("GET", "/owed", "What is decided and its receiver does not have yet, the most urgent first: outcomes of HTLCs, messages, notifications.",
 			listOwed, Read),
+		to("POST", "/owed/{id}/nudge", "Call the webhooks of whom it is owed to, who is away. At most once a minute.",
+			func(s *Server, _ context.Context, in OwedID) (Nudged, error) { return s.node.Nudge(in) }),
 		to("GET", "/requests", "What payers have asked this LSP to hold.",
 			func(s *Server, _ context.Context, p Page) (List[Request], error) {
 				return page(s.node.Requests(), p, func(x Request) string { return x.Peer + ":" + x.PidHash })
@@ -123,6 +127,9 @@ func table() []route {
 			func(s *Server, _ context.Context, p Page) (List[Box], error) {
 				return page(s.node.Mailbox(), p, func(x Box) string { return x.Client })
 			}, Read),
+		to("GET", "/mailbox/{client}", "What waits for one client, the oldest first.", listLetters, Read),
+		to("DELETE", "/mailbox/{client}/{id}", "Throw an onion message away. Nobody is told: it is a message that was lost, as onion messages may be.",
+			func(s *Server, _ context.Context, in LetterRef) (Empty, error) { return Empty{}, s.node.DropLetter(in) }),
 		to("GET", "/clients", "Nodes that have a channel with this LSP, or can be woken by it.",
 			func(s *Server, _ context.Context, p Page) (List[ClientInfo], error) {
 				return page(s.node.Clients(), p, func(x ClientInfo) string { return x.ID })
@@ -237,6 +244,17 @@ func oneInvoice(s *Server, _ context.Context, in InvoiceHash) (Invoice, error) {
 		}
 	}
 	return Invoice{}, &Error{Code: NotFound, Field: "payment_hash", Message: "no invoice with this payment_hash"}
+}
+
+// listPayments looks at the failures of those on the page only: each costs some curve arithmetic.
+func listPayments(s *Server, _ context.Context, p Page) (List[Payment], error) {
+	l, err := page(s.node.Payments(), p, func(x Payment) string { return x.ID.String() })
+	for i, x := range l.Items {
+		if whole, ok := s.node.Payment(uint64(x.ID)); ok && x.State == forward.PaymentFailed.String() {
+			l.Items[i] = whole
+		}
+	}
+	return l, err
 }
 
 func onePayment(s *Server, _ context.Context, in PaymentID) (Payment, error) {

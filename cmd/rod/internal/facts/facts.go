@@ -34,6 +34,17 @@ func (f Facts) Get(name string) any {
 	return nil
 }
 
+// At is Get along names with dots between them.
+func (f Facts) At(path string) any {
+	name, rest, deeper := strings.Cut(path, ".")
+	v := f.Get(name)
+	if !deeper {
+		return v
+	}
+	inner, _ := v.(Facts)
+	return inner.At(rest)
+}
+
 // Text is the value of a name as one word; "": there is none.
 func (f Facts) Text(name string) string {
 	if v := f.Get(name); v != nil {
