@@ -21,6 +21,7 @@ type InvoiceWish struct {
 	Amount      lnwire.MilliSatoshi // 0: any
 	Description string
 	Expiry      time.Duration // 0: an hour
+	Blinding    Blinding
 }
 
 // Invoice is an invoice of ours.
@@ -45,22 +46,38 @@ func (n *Node) CreateInvoice(w InvoiceWish) (Invoice, error) {
 	if err != nil {
 		return Invoice{}, err
 	}
-	hash := sha256.Sum256(preimage[:])
 	now := n.cfg.Now()
-	text, err := invoice.New(invoice.Invoice{
-		Amount: w.Amount, Hash: hash, Secret: secret, Description: w.Description,
-		Created: now, Expiry: w.Expiry, MinFinalCltv: minFinalCltv, Hints: n.routeHints(),
-	}, n.cfg.Params, n.keys.identity)
+	ours := forward.Invoice{
+		Hash: sha256.Sum256(preimage[:]), Preimage: preimage, Secret: secret, Amount: w.Amount, Expiry: now.Add(w.Expiry).Unix(), MinFinalCltv: minFinalCltv,
+	}
+	text, err := n.invoiceText(w, &ours, now)
 	if err != nil {
 		return Invoice{}, err
 	}
+	ours.Data = []byte(text)
 	done := make(chan error, 1)
 	n.queue.reserve()
-	n.thinkWith(&turn{done: []chan<- error{done}}, []forward.Event{forward.Register{Invoice: forward.Invoice{
-		Hash: hash, Preimage: preimage, Secret: secret, Amount: w.Amount, Expiry: now.Add(w.Expiry).Unix(),
-		MinFinalCltv: minFinalCltv, Data: []byte(text),
-	}}})
-	return Invoice{Text: text, Hash: hash}, <-done
+	n.thinkWith(&turn{done: []chan<- error{done}}, []forward.Event{forward.Register{Invoice: ours}})
+	return Invoice{Text: text, Hash: ours.Hash}, <-done
+}
+
+// invoiceText is what the payer reads of an invoice.
+func (n *Node) invoiceText(w InvoiceWish, ours *forward.Invoice, now time.Time) (string, error) {
+	inv := invoice.Invoice{Amount: w.Amount, Hash: ours.Hash, Description: w.Description, Created: now, Expiry: w.Expiry}
+	if w.Blinding == NotBlinded {
+		inv.Secret, inv.MinFinalCltv, inv.Hints = ours.Secret, ours.MinFinalCltv, n.routeHints()
+	} else {
+		paths, err := n.blindedPaths(w, ours.PathID())
+		if err != nil {
+			return "", err
+		}
+		inv.Paths = paths
+	}
+	key, err := n.invoiceKey(w.Blinding)
+	if err != nil {
+		return "", err
+	}
+	return invoice.New(inv, n.cfg.Params, key)
 }
 
 // routeHints are the private channels by which we can be paid, on the terms their peers told us.
@@ -98,6 +115,7 @@ type payee struct {
 	minFinal uint32
 	metadata []byte
 	hints    [][]graph.Hint
+	paths    []onion.PaymentPath // blinded, instead of node, secret, minFinal and hints
 	text     string
 }
 
@@ -106,7 +124,7 @@ func (n *Node) readInvoice(text string, amount lnwire.MilliSatoshi) (*payee, err
 	if err != nil {
 		return nil, err
 	}
-	p := &payee{node: inv.Node, hash: inv.Hash, secret: inv.Secret, amount: inv.Amount, minFinal: inv.MinFinalCltv, metadata: inv.Metadata, text: text}
+	p := &payee{node: inv.Node, hash: inv.Hash, secret: inv.Secret, amount: inv.Amount, minFinal: inv.MinFinalCltv, metadata: inv.Metadata, paths: inv.Paths, text: text}
 	switch {
 	case p.amount == 0:
 		p.amount = amount
@@ -118,6 +136,9 @@ func (n *Node) readInvoice(text string, amount lnwire.MilliSatoshi) (*payee, err
 	}
 	if n.cfg.Now().After(inv.Expires()) {
 		return nil, fmt.Errorf("the invoice expired at %s", inv.Expires().UTC().Format(time.RFC3339))
+	}
+	if len(inv.Paths) > 0 {
+		p.node, p.hints = blindEnd, n.pathHints(inv.Paths)
 	}
 	for _, path := range inv.Hints {
 		hops := make([]graph.Hint, len(path))
@@ -141,7 +162,9 @@ type routeWish struct {
 // route is a way for one part.
 type route struct {
 	graph.Route
-	amount lnwire.MilliSatoshi // of the HTLC we offer
+	amount  lnwire.MilliSatoshi // of the HTLC we offer
+	path    *onion.PaymentPath  // the blinded path that the last of Hops stands for; nil: none
+	pathKey []byte              // of the HTLC we offer, where we are the path's introduction node
 }
 
 // maxFee is what a payment may cost: half a percent, and five satoshi in any case.
@@ -168,6 +191,15 @@ func (n *Node) routes(w routeWish) ([]route, error) {
 	if len(req.Local) == 0 {
 		return nil, errors.New("no channel can send now")
 	}
+	if len(w.inv.paths) > 0 {
+		r, err := n.enter(w, req)
+		if err == nil {
+			return []route{r}, nil
+		}
+		if len(req.Hints) == 0 {
+			return nil, err
+		}
+	}
 	n.gossip.mu.Lock()
 	var found []graph.Route
 	var err error
@@ -182,7 +214,7 @@ func (n *Node) routes(w routeWish) ([]route, error) {
 	}
 	routes := make([]route, len(found))
 	for i, r := range found {
-		routes[i] = route{r, r.Hops[0].Amount}
+		routes[i] = followed(r, w.inv)
 	}
 	return routes, nil
 }
@@ -288,7 +320,7 @@ func (n *Node) payEvent(id uint64, inv *payee, routes []route, first int, tlvs [
 		if err != nil {
 			return nil, err
 		}
-		hops := payHops(r.Route, inv)
+		hops := payHops(r, inv)
 		packet, _, err := onion.Build(session, hops, inv.hash)
 		if err != nil {
 			return nil, err
@@ -301,14 +333,17 @@ func (n *Node) payEvent(id uint64, inv *payee, routes []route, first int, tlvs [
 			Part: forward.Part{
 				Index: uint32(first + i), Channel: channel.ID(r.Local), Amount: r.amount, Expiry: r.Hops[0].Expiry, Secrets: secrets,
 			},
-			Onion: packet, TLVs: tlvs,
+			Onion: packet, TLVs: append(r.pathKeyTLV(), tlvs...), PathKey: r.pathKey,
 		})
 	}
 	return ev, nil
 }
 
 // payHops are the payloads of a route: each hop is told the terms of the next (BOLT 4).
-func payHops(r graph.Route, inv *payee) []onion.PayHop {
+func payHops(r route, inv *payee) []onion.PayHop {
+	if r.path != nil {
+		return blindHops(r, inv)
+	}
 	hops := make([]onion.PayHop, len(r.Hops))
 	for i, h := range r.Hops {
 		hops[i].Node = h.Node

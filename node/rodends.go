@@ -50,6 +50,9 @@ func (n *Node) SendAsync(a AsyncPay) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
+	if len(inv.paths) > 0 {
+		return 0, errors.New("the invoice has blinded paths: its payee has no id to send rod_notice to")
+	}
 	if a.Parts < 1 {
 		a.Parts = 1
 	}
