@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"os"
 	"reflect"
 	"strings"
@@ -303,6 +304,10 @@ func TestInvoices(t *testing.T) {
 		if v.Valid && len(f.Text("payment_hash")) != 64 {
 			t.Errorf("%s: %v", v.Name, f)
 		}
+	}
+	f := must(Invoice(string(bytes.TrimSpace(must(os.ReadFile("../../../../node/invoice/testdata/blip39.txt"))(t)))))(t)
+	if text := fmt.Sprint(f); f.Text("payee") != "" || !strings.Contains(text, "first_path_key") || !strings.Contains(text, "02c75eb336a038294eaaf760158b2e851c3c0937262e35401ae64a1bee71a2e40c") {
+		t.Errorf("blinded paths: %v", f)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"lightningrod/cmd/rod/internal/facts"
 	"lightningrod/node/invoice"
+	"lightningrod/onion"
 
 	"github.com/btcsuite/btcd/btcec/v2"
 	"github.com/btcsuite/btcd/chaincfg"
@@ -50,7 +51,11 @@ func Invoice(text string) (facts.Facts, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := facts.Facts{{Name: "network", Value: net.Name}, {Name: "payee", Value: hexOf(i.Node[:])}, {Name: "payment_hash", Value: hexOf(i.Hash[:])}}
+	f := facts.Facts{{Name: "network", Value: net.Name}}
+	if len(i.Paths) == 0 {
+		f.Add("payee", hexOf(i.Node[:]))
+	}
+	f.Add("payment_hash", hexOf(i.Hash[:]))
 	if i.Amount > 0 {
 		f.Add("amount_msat", uint64(i.Amount))
 	}
@@ -62,8 +67,10 @@ func Invoice(text string) (facts.Facts, error) {
 	f.Add("created_at", i.Created.UTC().Format(time.RFC3339))
 	f.Add("expires_at", i.Expires().UTC().Format(time.RFC3339))
 	f.Add("expiry_seconds", int64(i.Expiry/time.Second))
-	f.Add("min_final_cltv_expiry_delta", uint64(i.MinFinalCltv))
-	f.Add("payment_secret", hexOf(i.Secret[:]))
+	if len(i.Paths) == 0 {
+		f.Add("min_final_cltv_expiry_delta", uint64(i.MinFinalCltv))
+		f.Add("payment_secret", hexOf(i.Secret[:]))
+	}
 	if i.Metadata != nil {
 		f.Add("payment_metadata", hexOf(i.Metadata))
 	}
@@ -94,7 +101,32 @@ func Invoice(text string) (facts.Facts, error) {
 	if len(ways) > 0 {
 		f.Add("route_hints", ways)
 	}
+	if len(i.Paths) > 0 {
+		f.Add("blinded_paths", blindedPaths(i.Paths))
+	}
 	return f, nil
+}
+
+// blindedPaths are the fields b of an invoice, blinded_payinfo of bLIP 39.
+func blindedPaths(paths []onion.PaymentPath) []any {
+	all := []any{}
+	for _, p := range paths {
+		hops := []any{}
+		for j, h := range p.Path.Hops {
+			name := "blinded_node_id"
+			if j == 0 {
+				name = "node_id" // the introduction node's own
+			}
+			hops = append(hops, facts.Facts{{Name: name, Value: hexOf(h.Node[:])}, {Name: "encrypted_recipient_data", Value: hexOf(h.Data)}})
+		}
+		all = append(all, facts.Facts{
+			{Name: "fee_base_msat", Value: uint64(p.Total.FeeBase)}, {Name: "fee_proportional_millionths", Value: uint64(p.Total.FeeProportional)},
+			{Name: "cltv_expiry_delta", Value: uint64(p.Total.CltvExpiryDelta)}, {Name: "htlc_minimum_msat", Value: uint64(p.HtlcMinimum)},
+			{Name: "htlc_maximum_msat", Value: uint64(p.HtlcMaximum)}, {Name: "features", Value: hexOf(p.Features)},
+			{Name: "first_path_key", Value: hexOf(p.Path.PathKey[:])}, {Name: "hops", Value: hops},
+		})
+	}
+	return all
 }
 
 // ShortChannelID explains a short_channel_id, as 1x2x3 (also with colons) or as one number.
