@@ -279,6 +279,7 @@ type createInvoice struct {
 	Amount      amount        `arg:"" optional:"" help:"As in 21sat; without one the payer chooses."`
 	Description string        `short:"d" help:"What it is for."`
 	Expiry      time.Duration `placeholder:"TIME" help:"How long it may be paid, as in 90m; an hour if not given."`
+	Blinding    string        `default:"no" enum:"no,peers,self" placeholder:"HOW" help:"Who is named: this node (no), blinded paths that begin at channel peers (peers), or one that begins here (self)."`
 }
 
 // Run makes the invoice.
@@ -287,7 +288,11 @@ func (c *createInvoice) Run(s *session) error {
 	if c.Expiry < 0 || c.Expiry > year || c.Expiry%time.Second != 0 {
 		return wrong("--expiry %s is not whole seconds from 1s to %s", c.Expiry, year)
 	}
-	return s.do("POST", "/invoices", api.CreateInvoice{Amount: uint64(c.Amount), Description: c.Description, Expiry: uint32(c.Expiry / time.Second)}, "")
+	in := api.CreateInvoice{Amount: uint64(c.Amount), Description: c.Description, Expiry: uint32(c.Expiry / time.Second)}
+	if c.Blinding != "no" {
+		in.Blinding = c.Blinding
+	}
+	return s.do("POST", "/invoices", in, "")
 }
 
 type createToken struct {

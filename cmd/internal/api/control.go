@@ -171,6 +171,7 @@ type CreateInvoice struct {
 	Amount      uint64 `json:"amount_msat" max:"2100000000000000000" doc:"0: any"`
 	Description string `json:"description" max:"639" doc:"at most 639 bytes (BOLT 11)"`
 	Expiry      uint32 `json:"expiry_seconds" max:"31536000" doc:"0: an hour"`
+	Blinding    string `json:"blinding" doc:"name blinded paths instead of this node: peers (they begin at channel peers) or self (one that begins here, for tests of payers). Empty: name this node"`
 }
 
 type InvoiceHash struct {

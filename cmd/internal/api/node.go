@@ -217,9 +217,16 @@ func pending(s *channel.State) []Pending {
 	return all
 }
 
+// blindings are the values of CreateInvoice.Blinding.
+var blindings = map[string]node.Blinding{"": node.NotBlinded, "peers": node.BlindedByPeers, "self": node.BlindedBySelf}
+
 func (d *Daemon) CreateInvoice(in CreateInvoice) (Invoice, error) {
+	how, ok := blindings[in.Blinding]
+	if !ok {
+		return Invoice{}, invalid("blinding", "peers, self or empty", "%q", in.Blinding)
+	}
 	inv, err := d.Node.CreateInvoice(node.InvoiceWish{
-		Amount: lnwire.MilliSatoshi(in.Amount), Description: in.Description, Expiry: time.Duration(in.Expiry) * time.Second,
+		Amount: lnwire.MilliSatoshi(in.Amount), Description: in.Description, Expiry: time.Duration(in.Expiry) * time.Second, Blinding: how,
 	})
 	if err != nil {
 		return Invoice{}, err
