@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	"lightningrod/chain/octets"
@@ -194,7 +193,7 @@ func (p *Payee) remove(out *PayeeOutput, n *notice) {
 }
 
 func (p *Payee) sorted() []*notice {
-	return slices.SortedFunc(maps.Values(p.notices), func(a, b *notice) int { return slices.Compare(a.Pid[:], b.Pid[:]) })
+	return sortedValues(p.notices, func(a, b *notice) int { return slices.Compare(a.Pid[:], b.Pid[:]) })
 }
 
 // LSPAddress gives the address descriptor at which the payer's LSP can be reached directly, if the notice named one.

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	"lightningrod/chain/octets"
@@ -455,7 +454,7 @@ func (p *Payer) save(out *PayerOutput, y *payment) {
 }
 
 func (p *Payer) sorted() []*payment {
-	return slices.SortedFunc(maps.Values(p.payments), func(a, b *payment) int { return cmp.Compare(a.ID, b.ID) })
+	return sortedValues(p.payments, func(a, b *payment) int { return cmp.Compare(a.ID, b.ID) })
 }
 
 func (p *Payer) byPathID(is func(*payment) bool) *payment {

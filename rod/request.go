@@ -258,7 +258,15 @@ func (t *Table) sortedRequests() []*request {
 }
 
 func (t *Table) sortedMembers() []*member {
-	return slices.SortedFunc(maps.Values(t.members), func(a, b *member) int { return a.key.compare(b.key) })
+	return sortedValues(t.members, func(a, b *member) int { return a.key.compare(b.key) })
+}
+
+// sortedValues makes nothing of an empty map: with every block and tick somebody asks.
+func sortedValues[K comparable, V any](m map[K]V, compare func(a, b V) int) []V {
+	if len(m) == 0 {
+		return nil
+	}
+	return slices.SortedFunc(maps.Values(m), compare)
 }
 
 // RequestInfo is a request as an operator sees it.
