@@ -172,14 +172,16 @@ func (w *World) stroll(turns int, fast bool) {
 }
 
 // flow runs, commits and delivers in rounds until nothing moves.
-func (w *World) flow(rounds int) (moved bool) {
+func (w *World) flow(rounds int) (moved bool) { return w.flows(rounds, (*node).runAll) }
+
+func (w *World) flows(rounds int, run func(*node) bool) (moved bool) {
 	for i := 0; i < rounds; i++ {
 		if i > 2000 {
 			w.fail("%s\n  messages do not come to an end", invEnd)
 		}
 		again := false
 		for _, n := range w.nodes {
-			again = n.runAll() || len(n.queue) > 0 || again
+			again = run(n) || len(n.queue) > 0 || again
 			n.commit(all)
 		}
 		w.goAhead()

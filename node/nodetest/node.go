@@ -173,16 +173,44 @@ func (n *node) spring() {
 	}
 }
 
-func (n *node) runAll() bool {
+func (n *node) runAll() bool { return n.runThose(func(in *inbox) bool { return len(in.events) > 0 }) }
+
+// runDue leaves the channels alone that have heard of nothing but blocks that are nothing to them.
+func (n *node) runDue() bool { return n.runThose((*inbox).due) }
+
+func (n *node) runThose(which func(*inbox) bool) bool {
 	any := false
 	for again := true; again; {
 		again = false
 		for _, in := range slices.Clone(n.inboxes) {
-			again = n.run(in) || again
+			again = which(in) && n.run(in) || again
 		}
 		any = any || again
 	}
 	return any
+}
+
+// due says whether something waits for the channel that it may have to act upon. A channel that is not on chain and has no HTLC that runs out
+// soon may be told of blocks later, as slow workers are.
+func (in *inbox) due() bool {
+	if len(in.events) == 0 {
+		return false
+	}
+	s := in.state
+	if s.Phase() != channel.PhaseNormal || len(in.events) > 12 {
+		return true
+	}
+	var height uint32
+	for _, p := range in.events {
+		fact, _ := p.ev.(channel.Chain)
+		block, ok := fact.Event.(chain.BlockConnected)
+		if !ok {
+			return true
+		}
+		height = max(height, block.Height)
+	}
+	near := func(h channel.LiveHTLC) bool { return height+80 >= h.HTLC.Expiry }
+	return slices.ContainsFunc(s.Offered(), near) || slices.ContainsFunc(s.Received(), near)
 }
 
 // turn is one Apply: queue what it wants durable and let out, then pass its notices on, and then post the commands.

@@ -20,15 +20,14 @@ func (w *World) advance(blocks, lag int) {
 				n.commit(all)
 			}
 		}
-		n, due := 1, true
-		if !w.busy() {
-			n = w.quiet()
-			n, due = min(blocks, n), n <= blocks
-		}
-		for range n {
+		n := w.stride()
+		due := w.busy() || n <= blocks
+		n = min(n, blocks)
+		before := slices.Clone(w.chain.pool)
+		for mined := 0; mined < n && slices.Equal(w.chain.pool, before); mined++ {
 			w.mine()
+			blocks--
 		}
-		blocks -= n
 		for _, n := range w.nodes {
 			if to := w.chain.height() - min(uint32(lag), uint32(blocks)); to > n.seen {
 				n.seen = to
@@ -62,9 +61,9 @@ func (w *World) react() {
 	for range 2 {
 		for _, n := range w.nodes {
 			n.follow()
-			n.runAll()
+			n.runDue()
 			n.commit(all)
-			n.runAll()
+			n.runDue()
 			n.commit(all)
 		}
 	}
@@ -87,6 +86,21 @@ func (w *World) busy() bool {
 	}
 	return false
 }
+
+// stride is how many blocks may come before anybody has to look.
+func (w *World) stride() int {
+	switch {
+	case !w.busy():
+		return w.quiet()
+	case w.starved():
+		return max(1, w.quiet()/4)
+	}
+	return 1
+}
+
+// starved says that what is in the mempool pays too little for the next block. Until somebody pays more, which nobody is in a hurry to do while
+// no deadline is near, blocks change nothing.
+func (w *World) starved() bool { return len(w.chain.pool) > 0 && len(w.chain.chosen()) == 0 }
 
 // moments are the heights at which something may have to be done.
 func (w *World) moments(yield func(h uint32)) {
@@ -349,12 +363,13 @@ func (w *World) finish() {
 	if w.cfg.congested && w.cfg.dear {
 		w.actMarket(len(rates) - 1)
 	}
+	waited := 0
 	for round := range 400 {
 		for _, l := range w.links {
 			w.connect(l)
 		}
 		w.seeAll()
-		w.flow(all)
+		w.flows(all, (*node).runDue)
 		w.look()
 		for _, n := range w.honest() {
 			w.passed(n)
@@ -362,7 +377,7 @@ func (w *World) finish() {
 		if w.leftovers() == nil {
 			break
 		}
-		if round == 100 {
+		if waited > 90 || round == 100 {
 			w.chain.rate = 0
 		}
 		w.tick([]int64{61, 61, 601, 3600}[round%4])
@@ -376,11 +391,9 @@ func (w *World) finish() {
 		if next := w.nextLimit(); next > w.chain.height() && (w.cfg.deadlines || round > 8) { // a release may wait for a channel that never has room
 			w.live(int(next - w.chain.height()))
 		} else if w.onChain() || round > 12 && (w.pending() || len(w.honest()) < len(w.nodes)) { // who is kept waiting gives up in time
-			blocks := 1
-			if !w.busy() {
-				blocks = w.quiet()
-			}
+			blocks := w.stride()
 			w.live(blocks)
+			waited += blocks
 		}
 		if slices.ContainsFunc(w.edges, func(e *edge) bool { return e.closing }) {
 			w.live(6)
@@ -411,14 +424,11 @@ func (w *World) pending() bool {
 // live mines blocks while everybody is there and talks.
 func (w *World) live(blocks int) {
 	for blocks > 0 {
-		n := 1
-		if !w.busy() {
-			n = min(blocks, w.quiet())
-		}
+		n := min(blocks, w.stride())
 		w.advance(n, 0)
 		blocks -= n
 		w.seeAll()
-		w.flow(all)
+		w.flows(all, (*node).runDue)
 		w.look()
 	}
 }
