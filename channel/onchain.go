@@ -243,6 +243,9 @@ func (t *turn) revokedData(ev RevokedData) {
 	t.hear(onchain.Revoked{Number: ev.Number, HTLCs: hs})
 }
 
+// End says why a channel that goes on chain does, and whether it was us who wanted so.
+func (s *State) End() (ours bool, reason string) { return s.end.kind == endLocal, s.end.reason }
+
 // sweepScript is where everything of ours goes.
 func (s *State) sweepScript() []byte {
 	if len(s.localScript) > 0 {

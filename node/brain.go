@@ -55,7 +55,7 @@ func (n *Node) carryOut(t *turn, outs ...forward.Output) {
 			n.command(c)
 		}
 		for _, id := range out.Claim {
-			n.post(id, posted{ev: channel.ForceClose{Reason: "a preimage must be claimed before the incoming HTLC expires"}})
+			n.post(id, posted{ev: channel.ForceClose{Reason: reasonPreimage}})
 		}
 	}
 }
@@ -71,6 +71,9 @@ func (n *Node) gather(t *turn, out forward.Output) {
 		}
 	}
 	n.addWakes(t, out.Wakes)
+	for _, x := range out.News {
+		t.events = append(t.events, rodEvent(x))
+	}
 	for _, x := range out.Notices {
 		n.ledgerNotice(t, x)
 	}

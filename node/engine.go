@@ -246,7 +246,8 @@ func (e *engine) apply(in *inbox, evs []channel.Event) (next *channel.State, out
 // and the channel is closed with that commitment. We never sign from a state we doubt and never stop watching the chain.
 func (e *engine) distrust(in *inbox, batch []posted) {
 	in.doubt = true
-	batch = append(deaf(batch), posted{ev: channel.ForceClose{Reason: "internal error"}})
+	e.node.queue.put(&turn{events: []Event{event(ChannelDoubted, "channel", in.id, "peer", in.peer)}})
+	batch = append(deaf(batch), posted{ev: channel.ForceClose{Reason: reasonInternal}})
 	for _, p := range batch {
 		next, out, ok := e.apply(in, []channel.Event{p.ev})
 		if ok {

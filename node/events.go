@@ -5,11 +5,14 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"lightningrod/channel"
 	"lightningrod/node/store"
+	"lightningrod/rod"
 )
 
 // Event is one line of the node's news, for people and for programs that watch. It leaves when it is durable itself, together with
@@ -36,7 +39,8 @@ const (
 	ChannelClosed   Kind = "channel.closed"
 	ChannelFailed   Kind = "channel.failed"
 	ChannelViolated Kind = "channel.violated"
-	HTLCIn          Kind = "htlc.in" // irrevocably committed
+	ChannelDoubted  Kind = "channel.doubted" // an invariant of ours is broken
+	HTLCIn          Kind = "htlc.in"         // irrevocably committed
 	HTLCForUs       Kind = "htlc.for_us"
 	HTLCForwarded   Kind = "htlc.forwarded"
 	HTLCFulfilled   Kind = "htlc.fulfilled"
@@ -48,7 +52,8 @@ const (
 	PaymentDone     Kind = "payment.done"
 	PaymentFailed   Kind = "payment.failed"
 	HoldHolding     Kind = "hold.holding"
-	UnblockSeen     Kind = "hold.unblock"
+	HoldRequest     Kind = "hold.request" // armed, refused, expired or withdrawn
+	UnblockSeen     Kind = "hold.unblock" // released, early, duplicate, bad_source or unknown
 	MessageForward  Kind = "message.forwarded"
 	MessageKept     Kind = "message.kept"
 	MessageHandover Kind = "message.delivered"
@@ -111,7 +116,9 @@ func channelEvents(in *inbox, notices []channel.Notice) []Event {
 		case channel.Ready:
 			say(ChannelReady, "short_channel_id", x.ShortID)
 		case channel.OnChain:
-			say(ChannelOnChain)
+			ours, reason := in.state.Load().End()
+			by := map[bool]string{true: "us", false: "peer"}[ours]
+			say(ChannelOnChain, "by", by, "cause", closeCause(ours, reason, notices), "reason", reason)
 		case channel.Closed:
 			say(ChannelClosed)
 		case channel.Abandoned:
@@ -121,6 +128,43 @@ func channelEvents(in *inbox, notices []channel.Notice) []Event {
 		}
 	}
 	return evs
+}
+
+// closeCause is why a channel goes on chain, in one word for whoever counts.
+func closeCause(ours bool, reason string, notices []channel.Notice) string {
+	violated := slices.ContainsFunc(notices, func(x channel.Notice) bool { _, ok := x.(channel.Violated); return ok })
+	switch {
+	case !ours:
+		return "spent"
+	case violated:
+		return "violation"
+	case reason == reasonOperator:
+		return "operator"
+	case reason == reasonPreimage:
+		return "preimage"
+	case reason == reasonInternal:
+		return "internal"
+	case strings.HasPrefix(reason, "peer: "):
+		return "peer_error"
+	case strings.Contains(reason, "htlc"):
+		return "deadline"
+	}
+	return "other"
+}
+
+// Reasons of ours to close by force.
+const (
+	reasonOperator = "the operator asked for it"
+	reasonPreimage = "a preimage must be claimed before the incoming HTLC expires"
+	reasonInternal = "internal error"
+)
+
+// rodEvent is what happened to a request to hold. Of the pid_hash only a prefix is told.
+func rodEvent(x rod.News) Event {
+	if x.What.Unblock() {
+		return event(UnblockSeen, "pid_hash", x.PidHash[:4], "result", x.What)
+	}
+	return event(HoldRequest, "peer", x.Peer, "pid_hash", x.PidHash[:4], "result", x.What, "reason", x.Reason)
 }
 
 func outcomeName(o channel.Outcome) string {

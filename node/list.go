@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"lightningrod/node/forward"
+
+	"github.com/lightningnetwork/lnd/lnwire"
 )
 
 // This file is the lists that an operator may ask for. Like query.go it changes nothing.
@@ -167,6 +169,26 @@ func (n *Node) Tip() uint32 {
 
 // Disconnect ends the connection to a node; one that is kept comes back.
 func (n *Node) Disconnect(id [33]byte) bool { return n.host.Disconnect(id) }
+
+// RefusedMessages says how many onion messages were dropped unread since the start: because there were too many, and because they could
+// not be peeled. There is no event for these, as whoever sends them could fill the log.
+func (n *Node) RefusedMessages() (throttled, malformed uint64) {
+	return n.refusedMessages.throttled.Load(), n.refusedMessages.malformed.Load()
+}
+
+// Locked is the value of the HTLCs of all channels, msat: of those that peers offered us, and of those that we offered.
+func (n *Node) Locked() (received, offered lnwire.MilliSatoshi) {
+	for _, in := range n.registry.each(nil) {
+		s := in.state.Load()
+		for _, h := range s.Received() {
+			received += h.HTLC.Amount
+		}
+		for _, h := range s.Offered() {
+			offered += h.HTLC.Amount
+		}
+	}
+	return received, offered
+}
 
 // LastEvent is the Seq of the newest event; 0: there is none yet.
 func (n *Node) LastEvent() uint64 {

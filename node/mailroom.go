@@ -114,7 +114,7 @@ func (r *mailroom) route(ctx context.Context, m mail) {
 	if m.letter != nil {
 		packed, err := n.pack(m.letter)
 		if err != nil {
-			n.drop(m, err.Error())
+			n.drop(m, err)
 			return
 		}
 		m.to, m.msg = packed.to, packed.msg
@@ -134,9 +134,11 @@ func (r *mailroom) route(ctx context.Context, m mail) {
 	case m.from == [33]byte{}:
 		go r.dial(ctx, m)
 	default:
-		n.drop(m, "the next node is not connected")
+		n.drop(m, errNotConnected)
 	}
 }
+
+var errNotConnected = errors.New("the next node is not connected")
 
 // dial connects to the next node for a message of our own.
 func (r *mailroom) dial(ctx context.Context, m mail) {
@@ -151,11 +153,22 @@ func (r *mailroom) dial(ctx context.Context, m mail) {
 			return
 		}
 	}
-	r.node.drop(m, err.Error())
+	r.node.drop(m, err)
 }
 
-func (n *Node) drop(m mail, why string) {
-	n.queue.put(&turn{events: []Event{event(MessageDropped, "to", m.to, "reason", why)}})
+func (n *Node) drop(m mail, why error) {
+	n.queue.put(&turn{events: []Event{event(MessageDropped, "to", m.to, "cause", dropCause(why), "reason", why)}})
+}
+
+// dropCause is why a message was dropped, in one word for whoever counts.
+func dropCause(err error) string {
+	switch {
+	case errors.Is(err, rod.ErrMailboxShare):
+		return "source_share"
+	case errors.Is(err, rod.ErrMailboxFull):
+		return "quota"
+	}
+	return "unreachable"
 }
 
 // isClient says whether a node has a channel with us.
@@ -171,7 +184,7 @@ func (n *Node) hasMail(client [33]byte) bool {
 func (n *Node) keep(m mail, here bool) {
 	raw, err := encodeMessage(m.msg)
 	if err != nil {
-		n.drop(m, err.Error())
+		n.drop(m, err)
 		return
 	}
 	n.queue.reserve()
@@ -179,7 +192,7 @@ func (n *Node) keep(m mail, here bool) {
 	defer n.brain.mu.Unlock()
 	rows, err := n.brain.mailbox.Put(m.to, m.from, raw, n.cfg.Now().Unix(), m.quiet)
 	if err != nil {
-		n.drop(m, err.Error())
+		n.drop(m, err)
 		return
 	}
 	var wanted []forward.Event
@@ -228,6 +241,7 @@ func (r *mailroom) handOver(client [33]byte) {
 // on first; payment_unblock is one such thing.
 func (n dispatch) onionMessage(p *peer.Peer, m *lnwire.OnionMessage) {
 	if !n.flood.allow(p.Node(), n.isClient(p.Node()), len(m.OnionBlob), n.cfg.Now()) {
+		n.refusedMessages.throttled.Add(1)
 		return // BOLT 4 "Onion Messages": may be dropped without a word
 	}
 	n.openMessage(p.Node(), m, 0)
@@ -242,6 +256,7 @@ const selfHops = 4
 func (n *Node) openMessage(from [33]byte, m *lnwire.OnionMessage, depth int) {
 	hop, err := n.router.PeelMessage(m)
 	if err != nil {
+		n.refusedMessages.malformed.Add(1)
 		n.log.Debug("onion message dropped", "peer", shortNode(from), "error", err)
 		return
 	}
@@ -288,8 +303,6 @@ func (n *Node) actOn(data onion.EncryptedData, next [33]byte) {
 		if err != nil {
 			return
 		}
-		h := rod.PidHash(pid)
-		n.queue.put(&turn{events: []Event{event(UnblockSeen, "pid_hash", h[:4])}})
 		n.think(forward.Rod{Event: rod.Unblock{Pid: pid, Next: next}})
 	}
 }

@@ -58,6 +58,8 @@ type Node struct {
 	walletMu sync.Mutex
 	wallet   *wallet.Wallet
 
+	refusedMessages struct{ throttled, malformed atomic.Uint64 } // onion messages
+
 	bookMu sync.Mutex
 	book   map[[33]byte]string // where to connect to, by node
 

@@ -219,7 +219,7 @@ func (n *Node) Close(id channel.ID, force bool) error {
 	}
 	var ev channel.Event = channel.Close{}
 	if force {
-		ev = channel.ForceClose{Reason: "the operator asked for it"}
+		ev = channel.ForceClose{Reason: reasonOperator}
 	}
 	n.engine.postEvent(in, ev)
 	return nil

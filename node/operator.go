@@ -97,7 +97,7 @@ func (n *Node) dropLetter(client [33]byte, seq uint64, done chan<- error) error 
 	if len(rows) == 0 {
 		return ErrNoLetter
 	}
-	t := &turn{rows: rowOps(rows), done: []chan<- error{done}, events: []Event{event(MessageDropped, "to", client, "reason", "by the operator")}}
+	t := &turn{rows: rowOps(rows), done: []chan<- error{done}, events: []Event{event(MessageDropped, "to", client, "cause", "operator")}}
 	var after []forward.Event
 	if !slices.Contains(n.brain.mailbox.Waiting(), client) {
 		after = append(after, forward.Rod{Event: rod.Wanted{Peer: client, Method: rod.MethodOnionMessage, Off: true}})

@@ -53,7 +53,7 @@ func TestLetters(t *testing.T) {
 			t.Fatalf("twice: %v", err)
 		}
 	}
-	w.wait(l.lspB, 0, MessageDropped, "reason", "by the operator")
+	w.wait(l.lspB, 0, MessageDropped, "cause", "operator")
 	l.lspB.Crash()
 	l.lspB = w.start(l.configs[2])
 	for _, x := range l.lspB.Letters(b) {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"lightningrod/node/notify"
@@ -36,6 +37,16 @@ const (
 type postbox struct {
 	node    *Node
 	deliver *notify.Deliverer
+
+	mu    sync.Mutex // a leaf
+	under map[uint64]*underway
+}
+
+// underway is a notification that is not done.
+type underway struct {
+	client, method string
+	begun          time.Time // handed over
+	code           int       // HTTP status of the last attempt; 0: no answer
 }
 
 // outgoingCall is a wakeCall and the key of its row.
@@ -45,7 +56,7 @@ type outgoingCall struct {
 }
 
 func newPostbox(n *Node) (*postbox, error) {
-	p := &postbox{node: n}
+	p := &postbox{node: n, under: map[uint64]*underway{}}
 	var err error
 	p.deliver, err = notify.New(notify.Config{Results: p, AllowLocal: n.cfg.LocalHooks, Logger: n.log})
 	return p, err
@@ -68,6 +79,9 @@ func (p *postbox) load(s *store.Store) error {
 func (p *postbox) send(os []outgoingCall) {
 	for _, o := range os {
 		now := p.node.cfg.Now()
+		p.mu.Lock()
+		p.under[o.id] = &underway{client: o.call.Client, method: o.call.Method, begun: now}
+		p.mu.Unlock()
 		end := time.Unix(o.call.Created, 0).Add(wakeKeep)
 		if fresh := now.Add(wakeFresh); fresh.Before(end) {
 			end = fresh
@@ -86,6 +100,11 @@ func (p *postbox) send(os []outgoingCall) {
 
 // Attempted is one try, for the log.
 func (p *postbox) Attempted(a notify.Attempt) {
+	p.mu.Lock()
+	if u := p.under[a.ID]; u != nil {
+		u.code = a.Code
+	}
+	p.mu.Unlock()
 	p.node.log.Debug("webhook", "host", a.Host, "attempt", a.Number, "code", a.Code, "error", a.Err)
 }
 
@@ -95,7 +114,16 @@ func (p *postbox) Done(id uint64, s notify.Status) {
 	if s != notify.Delivered {
 		kind = WakeFailed
 	}
-	p.node.queue.put(&turn{rows: store.Write{{Table: store.Outbox, Key: u64(id)}}, events: []Event{event(kind, "status", s)}})
+	p.mu.Lock()
+	u := p.under[id]
+	delete(p.under, id)
+	p.mu.Unlock()
+	ev := event(kind, "status", s)
+	if u != nil {
+		took := p.node.cfg.Now().Sub(u.begun)
+		ev = event(kind, "client", u.client, "method", u.method, "status", s, "code", u.code, "after_ms", max(0, took.Milliseconds()))
+	}
+	p.node.queue.put(&turn{rows: store.Write{{Table: store.Outbox, Key: u64(id)}}, events: []Event{ev}})
 }
 
 // wake puts a notification for one device into a turn: its row, and what is handed over at release.

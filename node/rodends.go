@@ -508,7 +508,11 @@ func (n *Node) clientTick(now int64) {
 	defer n.brain.mu.Unlock()
 	n.payerSays(&turn{}, n.brain.payer.Tick(now))
 	n.payeeSays(&turn{}, n.brain.payee.Tick(now))
-	t := &turn{rows: rowOps(n.brain.mailbox.Tick(now))}
+	old := n.brain.mailbox.Tick(now)
+	t := &turn{rows: rowOps(old)}
+	for _, row := range old {
+		t.events = append(t.events, event(MessageDropped, "to", [33]byte(row.Key[:33]), "cause", "ttl"))
+	}
 	if n.clients.server != nil {
 		t.rows = append(t.rows, rowOps(n.clients.server.Devices.Tick(now))...)
 	}

@@ -124,6 +124,9 @@ func (n *turn) requested(ev Requested) {
 	} else {
 		ack.Deadline, ack.ArmedUntil = r.deadline, uint64(r.armedUntil)
 	}
+	if ack.Status != AckOK {
+		n.news(NewsRefused, ev.Peer, ack.PidHash, ack.Status.String())
+	}
 	if ack.PidHash == ([32]byte{}) || ev.ReplyPath == nil && !ev.Direct {
 		return
 	}
@@ -190,6 +193,7 @@ func (n *turn) arm(ev Requested, m HoldRequest) (*request, AckStatus, string) {
 		asked: m.Deadline != 0, deadline: deadline, armedUntil: n.now + ttl, replyPath: slices.Clone(ev.ReplyPath)}
 	n.index(r)
 	n.touch(r)
+	n.news(NewsArmed, r.peer, r.pid, "")
 	return r, AckOK, ""
 }
 
@@ -257,17 +261,30 @@ func (n *turn) cancelRequested(ev CancelRequested) {
 
 // unblock releases what the pid's request holds. An unknown, finished or another's pid changes nothing and is answered nothing.
 func (n *turn) unblock(ev Unblock) {
-	for _, r := range slices.Clone(n.byPid[PidHash(ev.Pid)]) {
-		if r.state != Armed || r.unblocked != 0 || ev.Next != (NodeID{}) && ev.Next != r.peer {
-			continue
-		}
-		if len(r.members) > 0 && !r.complete(0) && n.cfg.PartsWait > 0 {
+	hash := PidHash(ev.Pid)
+	all := slices.Clone(n.byPid[hash])
+	for _, r := range all {
+		switch {
+		case ev.Next != (NodeID{}) && ev.Next != r.peer:
+			n.news(NewsBadSource, r.peer, hash, "")
+		case r.state != Armed || r.unblocked != 0:
+			n.news(NewsDuplicate, r.peer, hash, "")
+		case len(r.members) > 0 && !r.complete(0) && n.cfg.PartsWait > 0:
 			r.unblocked = max(n.now, 1)
 			n.touch(r)
-			continue
+			n.news(NewsEarly, r.peer, hash, "")
+		default:
+			n.release(r)
+			n.news(NewsReleased, r.peer, hash, "")
 		}
-		n.release(r)
 	}
+	if len(all) == 0 {
+		n.news(NewsUnknown, NodeID{}, hash, "")
+	}
+}
+
+func (n *turn) news(what What, peer NodeID, pidHash [32]byte, reason string) {
+	n.out.News = append(n.out.News, News{what, peer, pidHash, reason})
 }
 
 // release lets all parts go together. Parts that come later pass.
@@ -330,6 +347,7 @@ func (n *turn) armByTLV(h HTLC) *request {
 		r.deadline = min(h.Hold.Deadline, n.height+n.cfg.MaxHold)
 	}
 	n.index(r)
+	n.news(NewsArmed, r.peer, r.pid, "")
 	return r
 }
 
@@ -419,6 +437,11 @@ func (n *turn) ended(k HTLCKey, settled bool) {
 // end takes a live request out of use and gives up what it holds.
 func (n *turn) end(r *request, state State, status StatusState) {
 	n.tell(r, status)
+	if state == Expired {
+		n.news(NewsExpired, r.peer, r.pid, "")
+	} else {
+		n.news(NewsWithdrawn, r.peer, r.pid, status.String())
+	}
 	r.state, r.unblocked = state, 0
 	n.unmatch(r)
 	n.bury(r.requestKey)

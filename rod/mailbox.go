@@ -24,8 +24,11 @@ func DefaultMailboxConfig() MailboxConfig {
 	return MailboxConfig{Messages: 32, Bytes: 256 << 10, TotalBytes: 64 << 20, Keep: 14 * 86400}
 }
 
-// ErrMailboxFull says that a quota keeps a message out.
-var ErrMailboxFull = errors.New("mailbox full")
+// ErrMailboxFull says that a quota keeps a message out; ErrMailboxShare is it, where the quota is that of the peer it came from.
+var (
+	ErrMailboxFull  = errors.New("mailbox full")
+	ErrMailboxShare = fmt.Errorf("%w for its sender", ErrMailboxFull)
+)
 
 // Letter is an onion message that waits for a client. Message is the whole onion_message as it is to be sent.
 type Letter struct {
@@ -83,15 +86,16 @@ func (m *Mailbox) Put(client, from NodeID, message []byte, now int64, quiet bool
 	for _, q := range []struct {
 		name     string
 		v, limit int
+		err      error
 	}{
-		{"messages for the client", len(box) + 1, m.cfg.Messages},
-		{"bytes for the client", size, m.cfg.Bytes},
-		{"messages from the peer", fromCount, max(1, m.cfg.Messages/4)},
-		{"bytes from the peer", fromSize, m.cfg.Bytes / 4},
-		{"bytes in all", m.bytes + len(message), m.cfg.TotalBytes},
+		{"messages for the client", len(box) + 1, m.cfg.Messages, ErrMailboxFull},
+		{"bytes for the client", size, m.cfg.Bytes, ErrMailboxFull},
+		{"messages from the peer", fromCount, max(1, m.cfg.Messages/4), ErrMailboxShare},
+		{"bytes from the peer", fromSize, m.cfg.Bytes / 4, ErrMailboxShare},
+		{"bytes in all", m.bytes + len(message), m.cfg.TotalBytes, ErrMailboxFull},
 	} {
 		if q.v > q.limit {
-			return nil, fmt.Errorf("%w: %d %s above maximum %d", ErrMailboxFull, q.v, q.name, q.limit)
+			return nil, fmt.Errorf("%w: %d %s above maximum %d", q.err, q.v, q.name, q.limit)
 		}
 	}
 	m.seq++

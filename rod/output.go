@@ -28,7 +28,39 @@ type Output struct {
 	GiveUp   []GivenUp // fail these back, unless they have a child
 	Claim    []uint64  // channels to force-close: a preimage would otherwise go stale. Asked again with every block
 	Wakes    []Wake
+	News     []News
 }
+
+// News is something that happened to a request, for whoever watches. Nothing follows from it.
+type News struct {
+	What    What
+	Peer    NodeID // zero: nobody's
+	PidHash [32]byte
+	Reason  string // of NewsRefused the status that was answered, of NewsWithdrawn the one that was told
+}
+
+// What is the kind of a News.
+type What uint8
+
+const (
+	NewsArmed     What = iota // a request to hold is granted
+	NewsRefused               // one is not
+	NewsExpired               // one ended because its time is over
+	NewsWithdrawn             // one ended otherwise before its release
+	// What became of an unblock that came.
+	NewsReleased
+	NewsEarly     // it is remembered until the parts are complete
+	NewsDuplicate // the request was released before
+	NewsBadSource // it is for another node than the one that the message goes on to
+	NewsUnknown   // nobody's, or of a request that is over
+)
+
+func (w What) String() string {
+	return [...]string{"armed", "refused", "expired", "withdrawn", "released", "early", "duplicate", "bad_source", "unknown"}[w]
+}
+
+// Unblock says whether the News is what became of an unblock.
+func (w What) Unblock() bool { return w >= NewsReleased }
 
 // Row is one durable fact. A nil Value deletes.
 type Row struct {

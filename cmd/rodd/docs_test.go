@@ -4,7 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -91,35 +90,6 @@ func read(t *testing.T, path ...string) string {
 		t.Fatal(err)
 	}
 	return string(b)
-}
-
-// TestMetricsAreDocumented: operations.md names every metric of ours that there is, and no other.
-func TestMetricsAreDocumented(t *testing.T) {
-	text, plain := read(t, docs, "operations.md"), nobody(t)
-	if err := start(t, t.TempDir(), "--listen.metrics", plain).Do(t.Context(), "GET", "/node", nil, nil, ""); err != nil { // those of requests
-		t.Fatal(err)
-	}
-	resp, err := http.Get("http://" + plain + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := map[string]bool{}
-	for _, m := range regexp.MustCompile(`(?m)^# TYPE (rod_\w+)`).FindAllStringSubmatch(string(body), -1) {
-		served[m[1]] = true
-		if !strings.Contains(text, "`"+m[1]+"`") {
-			t.Errorf("operations.md does not name %s", m[1])
-		}
-	}
-	for _, m := range regexp.MustCompile("`(rod_\\w+)`").FindAllStringSubmatch(text, -1) {
-		if !served[m[1]] {
-			t.Errorf("operations.md names %s, which is not there", m[1])
-		}
-	}
 }
 
 // TestStatusesAreDocumented: operations.md has every exit status.

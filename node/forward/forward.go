@@ -215,6 +215,7 @@ func (f *Forwarder) rod(s *step, ev rod.Event) {
 	s.Rows = append(s.Rows, out.Rows...)
 	s.Replies = append(s.Replies, out.Replies...)
 	s.Wakes = append(s.Wakes, out.Wakes...)
+	s.News = append(s.News, out.News...)
 	for _, id := range out.Claim {
 		s.Claim = append(s.Claim, channel.ID(id))
 	}

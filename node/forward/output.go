@@ -14,6 +14,7 @@ type Output struct {
 	Notices  []Notice     // news for the ledgers' users: payer, payee, API
 	Replies  []rod.Reply  // leave when Rows are durable
 	Wakes    []rod.Wake   // likewise
+	News     []rod.News   // for whoever watches
 	Claim    []channel.ID // to be closed by force: else a preimage comes too late for the incoming HTLC
 }
 

@@ -47,6 +47,8 @@ type Control interface {
 	RemoveWebhook(WebhookID) error
 
 	Commits() node.Timing
+	RefusedMessages() (throttled, malformed uint64)
+	Locked() (received, offered uint64) // msat
 
 	Events(from uint64) Reader
 	OldestEvent() uint64

@@ -2,8 +2,8 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
-	"strconv"
 	"sync"
 	"time"
 
@@ -15,84 +15,41 @@ import (
 // metrics are gauges that are asked of the node when somebody scrapes, and counters that follow its events. No label has
 // a value per peer, channel or client: the API tells those.
 type metrics struct {
-	http.Handler
-	node   Control
-	cancel context.CancelFunc
-	ended  sync.WaitGroup
-
-	requests *prometheus.CounterVec
-	seconds  *prometheus.HistogramVec
-
-	forwards, holds, unblocks, onions, wakes *prometheus.CounterVec
-	fees, earned, onchain, violations, paid  prometheus.Counter
-	outcomes                                 *prometheus.CounterVec
-	duration                                 *prometheus.HistogramVec
-
-	// Of the goroutine that follows the events: what was seen of incoming HTLCs that are not settled.
-	held map[string]time.Time // since when
-	sent map[string]float64   // the fee
+	*counters
+	handler http.Handler
+	node    Control
+	cancel  context.CancelFunc
+	ended   sync.WaitGroup
 }
 
 func newMetrics(node Control) *metrics {
-	m := &metrics{node: node, held: map[string]time.Time{}, sent: map[string]float64{}}
-	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
-	}
-	counter := func(name, help string) prometheus.Counter {
-		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
-	}
-	m.requests = counters("rod_api_requests_total", "Requests of the API.", "route", "status")
-	m.seconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "rod_api_request_seconds", Help: "Time from a request to its answer.",
-		Buckets: prometheus.ExponentialBuckets(0.001, 4, 8)}, []string{"route"})
-	m.forwards = counters("rod_forwards_total", "HTLCs that were sent on, and how incoming ones ended.", "result")
-	m.holds = counters("rod_hold_events_total", "HTLCs held, and what became of requests to hold.", "event")
-	m.unblocks = counters("rod_unblocks_total", "Unblock secrets that arrived.", "result")
-	m.onions = counters("rod_onion_messages_total", "Onion messages.", "result")
-	m.wakes = counters("rod_notifications_total", "Notifications to clients that are away.", "result")
-	m.fees = counter("rod_fees_offered_msat_total", "Fees of HTLCs that were sent on, whether they were fulfilled or not.")
-	m.earned = counter("rod_fees_earned_msat_total", "Fees of HTLCs that were sent on and fulfilled.")
-	m.paid = counter("rod_wallet_fees_sat_total", "Fees of withdrawals; of one that was replaced, those of the last.")
-	m.outcomes = counters("rod_hold_outcomes_total", "How HTLCs that were held ended.", "outcome", "dialect")
-	m.duration = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "rod_hold_duration_seconds", Help: "Time from holding an HTLC to its end.",
-		Buckets: prometheus.ExponentialBuckets(1, 4, 11)}, []string{"outcome"})
-	m.onchain = counter("rod_channels_on_chain_total", "Channels that went on chain.")
-	m.violations = counter("rod_peer_violations_total", "Rules that peers broke.")
-
-	m.zero()
+	m := &metrics{counters: newCounters(node), node: node}
 	all := prometheus.NewRegistry()
-	all.MustRegister(m, m.requests, m.seconds, m.forwards, m.holds, m.unblocks, m.onions, m.wakes, m.fees, m.earned, m.paid, m.outcomes, m.duration, m.onchain, m.violations,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	m.Handler = promhttp.HandlerFor(all, promhttp.HandlerOpts{})
-
+	all.MustRegister(m, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.handler = promhttp.HandlerFor(all, promhttp.HandlerOpts{})
 	ctx, cancel := context.WithCancel(context.Background())
 	m.cancel = cancel
-	news := node.Events(node.LastEvent() + 1)
-	m.ended.Go(func() {
-		defer news.Close()
-		for {
-			ev, err := news.Next(ctx)
-			if err != nil {
-				return
-			}
-			m.count(ev)
-		}
-	})
+	from := node.LastEvent() + 1
+	m.ended.Go(func() { m.follow(ctx, from) })
 	return m
 }
 
-// zero makes the series that there can be, so that the first of anything is seen as an increase.
-func (m *metrics) zero() {
-	for v, values := range map[*prometheus.CounterVec][]string{
-		m.forwards: {"sent", "fulfilled", "failed"}, m.holds: {"holding"}, m.unblocks: {"seen"}, m.wakes: {"sent", "delivered", "failed"},
-		m.onions: {"forwarded", "kept", "delivered", "dropped", "received"},
-	} {
-		for _, value := range values {
-			v.WithLabelValues(value)
+// follow counts events. Those that are deleted before it comes to them are not counted.
+func (m *metrics) follow(ctx context.Context, from uint64) {
+	news := m.node.Events(from)
+	defer func() { news.Close() }()
+	for {
+		ev, err := news.Next(ctx)
+		var gone *Error
+		switch {
+		case err == nil:
+			m.count(ev)
+		case errors.As(err, &gone):
+			news.Close()
+			news = m.node.Events(m.node.OldestEvent())
+		default:
+			return
 		}
-	}
-	for _, outcome := range []string{"settled", "failed_back"} {
-		m.outcomes.WithLabelValues(outcome, "rod")
-		m.duration.WithLabelValues(outcome)
 	}
 }
 
@@ -101,75 +58,10 @@ func (m *metrics) close() {
 	m.ended.Wait()
 }
 
-// request counts an answered request; routes are a closed set.
-func (m *metrics) request(rt *route, status int, took time.Duration) {
-	name := rt.method + " " + rt.path
-	m.requests.WithLabelValues(name, strconv.Itoa(status)).Inc()
-	m.seconds.WithLabelValues(name).Observe(took.Seconds())
-}
-
-// count follows one event.
-func (m *metrics) count(ev Event) {
-	switch ev.Kind {
-	case "htlc.forwarded":
-		m.forwards.WithLabelValues("sent").Inc()
-		if fee, err := strconv.ParseUint(ev.Fields["fee_msat"], 10, 64); err == nil {
-			m.fees.Add(float64(fee))
-			m.sent[ev.Fields["in_channel"]+":"+ev.Fields["in_id"]] = float64(fee)
-		}
-	case "htlc.fulfilled":
-		m.forwards.WithLabelValues("fulfilled").Inc()
-		m.earned.Add(m.sent[htlcOf(ev)])
-		delete(m.sent, htlcOf(ev))
-	case "htlc.failed":
-		m.forwards.WithLabelValues("failed").Inc()
-		delete(m.sent, htlcOf(ev))
-	case "htlc.settled":
-		m.settled(ev)
-	case "wallet.sent", "wallet.bumped":
-		m.fee(ev)
-	case "hold.armed", "hold.holding", "hold.released", "hold.ended", "hold.refused":
-		m.holds.WithLabelValues(ev.Kind[len("hold."):]).Inc()
-		if at, err := time.Parse(eventTime, ev.At); err == nil && ev.Kind == "hold.holding" {
-			m.held[htlcOf(ev)] = at
-		}
-	case "hold.unblock":
-		m.unblocks.WithLabelValues("seen").Inc()
-	case "message.forwarded", "message.kept", "message.delivered", "message.dropped", "message.received":
-		m.onions.WithLabelValues(ev.Kind[len("message."):]).Inc()
-	case "wake.sent", "wake.delivered", "wake.failed":
-		m.wakes.WithLabelValues(ev.Kind[len("wake."):]).Inc()
-	case "channel.onchain":
-		m.onchain.Inc()
-	case "channel.violated":
-		m.violations.Inc()
-	}
-}
-
-func htlcOf(ev Event) string { return ev.Fields["channel"] + ":" + ev.Fields["id"] }
-
-// settled is the end of an incoming HTLC, which may have been held. What was held before the start is not known.
-func (m *metrics) settled(ev Event) {
-	since, held := m.held[htlcOf(ev)]
-	if !held {
-		return
-	}
-	delete(m.held, htlcOf(ev))
-	outcome := "failed_back"
-	if ev.Fields["outcome"] == "fulfill" {
-		outcome = "settled"
-	}
-	m.outcomes.WithLabelValues(outcome, "rod").Inc()
-	if at, err := time.Parse(eventTime, ev.At); err == nil {
-		m.duration.WithLabelValues(outcome).Observe(at.Sub(since).Seconds())
-	}
-}
-
-// fee is what a withdrawal pays, or its replacement more than it.
-func (m *metrics) fee(ev Event) {
-	if fee, err := strconv.ParseUint(ev.Fields["more_sat"], 10, 64); err == nil {
-		m.paid.Add(float64(fee))
-	}
+// ServeHTTP is /metrics.
+func (m *metrics) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	m.refusedMessages(m.node.RefusedMessages())
+	m.handler.ServeHTTP(w, r)
 }
 
 // gauge describes one number that is asked for when somebody scrapes.
@@ -202,16 +94,22 @@ var (
 	gaugeMailAge  = gauge("rod_mailbox_oldest_seconds", "Age of the oldest of them.")
 )
 
-// Describe tells of every gauge.
+// Describe tells of every metric of ours.
 func (m *metrics) Describe(c chan<- *prometheus.Desc) {
+	for _, x := range m.all {
+		x.Describe(c)
+	}
 	for _, d := range []*prometheus.Desc{gaugeBuild, gaugeHeight, gaugeReady, gaugePeers, gaugeWallet, gaugeChannels, gaugeUsable, gaugeBalance,
 		gaugeHTLCs, gaugeHeld, gaugeParts, gaugeHeldMsat, gaugeMargin, gaugeOwed, gaugeOwedMsat, histCommits, gaugeEvents, gaugeClients, gaugeHooks, gaugeMail, gaugeMailSize, gaugeMailAge} {
 		c <- d
 	}
 }
 
-// Collect asks the node.
+// Collect counts, and asks the node.
 func (m *metrics) Collect(c chan<- prometheus.Metric) {
+	for _, x := range m.all {
+		x.Collect(c)
+	}
 	set := func(d *prometheus.Desc, v float64, labels ...string) {
 		c <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}

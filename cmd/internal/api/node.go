@@ -377,6 +377,13 @@ func (d *Daemon) Events(from uint64) Reader { return reader{d.Node.Events(from)}
 
 func (d *Daemon) Commits() node.Timing { return d.Node.Commits() }
 
+func (d *Daemon) RefusedMessages() (throttled, malformed uint64) { return d.Node.RefusedMessages() }
+
+func (d *Daemon) Locked() (received, offered uint64) {
+	in, out := d.Node.Locked()
+	return uint64(in), uint64(out)
+}
+
 func (d *Daemon) OldestEvent() uint64 { return d.Node.OldestEvent() }
 
 func (d *Daemon) LastEvent() uint64 { return d.Node.LastEvent() }
