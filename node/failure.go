@@ -61,6 +61,9 @@ func failureOf(p forward.Part) Failure {
 // failureName is BOLT 4's word for a code, which lnwire writes as a Go name.
 func failureName(code lnwire.FailCode) string {
 	name := code.String()
+	if code == lnwire.CodeInvalidBlinding {
+		name = "InvalidOnionBlinding"
+	}
 	if strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsLetter(r) }) {
 		return fmt.Sprintf("failure_code %d", uint16(code))
 	}
