@@ -354,3 +354,15 @@ func (l *Ldk) Graph() (Graph, error) {
 	g.Nodes = len(g.Aliases)
 	return g, err
 }
+
+// snake writes TemporaryChannelFailure as temporary_channel_failure.
+func snake(camel string) string {
+	var b strings.Builder
+	for i, c := range camel {
+		if i > 0 && c >= 'A' && c <= 'Z' {
+			b.WriteByte('_')
+		}
+		b.WriteRune(c)
+	}
+	return strings.ToLower(strings.TrimPrefix(b.String(), "Fail"))
+}

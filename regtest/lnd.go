@@ -307,15 +307,14 @@ func (l *Lnd) Invoice(msat uint64) (Invoice, error) {
 	return Invoice{Text: out.Text, Hash: hex.EncodeToString(out.Hash)}, err
 }
 
-// Blinded makes an invoice that names a blinded path of two nodes to this lnd instead of the lnd itself (BOLT 4 "Route Blinding").
-func (l *Lnd) Blinded(msat uint64) (Invoice, error) {
+func (l *Lnd) Blinded(msat uint64, p PathWish) (Invoice, error) {
 	var out struct {
 		Hash []byte `json:"r_hash"`
 		Text string `json:"payment_request"`
 	}
 	err := l.api.do("POST", "/v1/invoices", map[string]any{
 		"value_msat": strconv.FormatUint(msat, 10), "is_blinded": true,
-		"blinded_path_config": map[string]any{"min_num_real_hops": 1, "num_hops": 1, "max_num_paths": 1},
+		"blinded_path_config": map[string]any{"min_num_real_hops": p.Hops, "num_hops": p.Hops + p.Dummies, "max_num_paths": max(p.Paths, 1)},
 	}, &out)
 	return Invoice{Text: out.Text, Hash: hex.EncodeToString(out.Hash)}, err
 }

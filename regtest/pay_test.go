@@ -2,6 +2,8 @@ package regtest_test
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -11,14 +13,19 @@ import (
 	"sync/atomic"
 	"time"
 
+	"lightningrod/node/invoice"
 	"lightningrod/regtest"
+
+	"github.com/btcsuite/btcd/btcec/v2"
+	"github.com/btcsuite/btcd/chaincfg"
 )
 
 // The words of pay: any takes every outcome, a refusal too; withdrawn has the payee take its invoice back before it is paid; unknown pays another hash
-// than the invoice's; blinded wants an invoice with a blinded path; fee and expiry are what the first hop gets too little of.
-const payUsage = "pay NODE NODE AMOUNT [xTIMES] [any] [withdrawn] [unknown] [blinded] [by=AT_A_TIME] [parts=N] [less-fee=AMOUNT] [less-expiry=BLOCKS] [fails=NAME] [hop=N]"
+// than the invoice's; blinded wants an invoice with blinded paths of so many hops before the payee
+// (one if it does not say) and dummies after it; fee and expiry are what the first hop gets too little of.
+const payUsage = "pay NODE NODE AMOUNT [xTIMES] [any] [withdrawn] [unknown] [blinded[=HOPS[+DUMMIES]]] [paths=N] [by=AT_A_TIME] [parts=N] [less-fee=AMOUNT] [less-expiry=BLOCKS] [fails=NAME] [hop=N]"
 
-var payOptions = []string{"by", "parts", "less-fee", "less-expiry", "fails", "hop"}
+var payOptions = []string{"by", "parts", "blinded", "paths", "less-fee", "less-expiry", "fails", "hop"}
 
 // wish is a line that pays.
 type wish struct {
@@ -26,7 +33,7 @@ type wish struct {
 	times, by int
 	any       bool
 	withdrawn bool
-	blinded   bool
+	blinded   *regtest.PathWish
 	fails     string
 	hop       int
 	payment   regtest.Payment // all but the invoice
@@ -50,7 +57,7 @@ func readWish(l *line) (x wish, err error) {
 		case word == "withdrawn":
 			x.withdrawn = true
 		case word == "blinded":
-			x.blinded = true
+			x.blinded = &regtest.PathWish{Hops: 1}
 		case word == "unknown":
 			x.payment.Unknown = true
 		default:
@@ -63,10 +70,30 @@ func readWish(l *line) (x wish, err error) {
 			return x, err
 		}
 	}
+	if text, ok := l.options["blinded"]; ok {
+		if x.blinded, err = readPath(text); err != nil {
+			return x, err
+		}
+	}
+	if x.blinded != nil {
+		if x.blinded.Paths, err = l.count("paths", 1); err != nil {
+			return x, err
+		}
+	}
 	if text := l.options["less-fee"]; text != "" {
 		x.payment.LessFee, err = msat(text)
 	}
 	return x, err
+}
+
+// readPath reads HOPS[+DUMMIES].
+func readPath(text string) (p *regtest.PathWish, err error) {
+	p = &regtest.PathWish{}
+	hops, dummies, more := strings.Cut(text, "+")
+	if p.Hops, err = strconv.Atoi(hops); err == nil && more {
+		p.Dummies, err = strconv.Atoi(dummies)
+	}
+	return p, err
 }
 
 // pay pays invoices, so many at a time, and waits for all outcomes.
@@ -115,18 +142,40 @@ func (w *world) pay(l *line) error {
 }
 
 func invoiceFor(b regtest.Node, x wish) (regtest.Invoice, error) {
-	if !x.blinded {
+	if x.blinded == nil {
 		return b.Invoice(x.amount)
 	}
-	if l, ok := b.(*regtest.Lnd); ok {
-		return l.Blinded(x.amount)
+	l, ok := b.(regtest.Blinder)
+	if !ok {
+		return regtest.Invoice{}, errors.New("it makes no invoices with blinded paths")
 	}
-	return regtest.Invoice{}, errors.New("only lnd makes invoices with blinded paths")
+	inv, err := l.Blinded(x.amount, *x.blinded)
+	if err != nil || !x.payment.Unknown {
+		return inv, err
+	}
+	return otherHash(inv)
+}
+
+// otherHash is an invoice with the paths of another: it is not signed by a node that anybody knows, so this can be done.
+func otherHash(from regtest.Invoice) (regtest.Invoice, error) {
+	net := &chaincfg.RegressionNetParams
+	inv, err := invoice.Decode(from.Text, net)
+	if err != nil {
+		return from, err
+	}
+	rand.Read(inv.Hash[:])
+	key, err := btcec.NewPrivateKey()
+	if err != nil {
+		return from, err
+	}
+	text, err := invoice.New(*inv, net, key)
+	return regtest.Invoice{Text: text, Hash: hex.EncodeToString(inv.Hash[:])}, err
 }
 
 func payOne(a regtest.Node, inv regtest.Invoice, x wish) error {
 	p := x.payment
 	p.Invoice = inv.Text
+	p.Unknown = p.Unknown && x.blinded == nil // else the invoice has it already
 	o, err := a.Pay(p)
 	switch {
 	case x.any:

@@ -70,6 +70,18 @@ type Invoice struct {
 	Hash string // hex
 }
 
+// Blinder is a Node that makes invoices with blinded paths to it instead of its id (BOLT 4 "Route Blinding", bLIP 39).
+type Blinder interface {
+	Blinded(msat uint64, p PathWish) (Invoice, error)
+}
+
+// PathWish is what blinded paths are to be like.
+type PathWish struct {
+	Hops    int // before the payee; 0: it is the introduction node itself
+	Dummies int // after the payee, which plays them
+	Paths   int // at most; 0: one
+}
+
 // Payment is a wish to pay.
 type Payment struct {
 	Invoice string

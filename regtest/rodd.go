@@ -11,10 +11,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -234,12 +232,26 @@ func (r *Rodd) Close(funding string, force bool) error {
 	return fmt.Errorf("no channel %s", funding)
 }
 
-func (r *Rodd) Invoice(msat uint64) (Invoice, error) {
+func (r *Rodd) Invoice(msat uint64) (Invoice, error) { return r.invoice(msat, "") }
+
+func (r *Rodd) Blinded(msat uint64, p PathWish) (Invoice, error) {
+	switch {
+	case p.Dummies > 0:
+		return Invoice{}, errors.New("rodd makes no dummy hops")
+	case p.Hops == 0:
+		return r.invoice(msat, "self")
+	case p.Hops == 1:
+		return r.invoice(msat, "peers")
+	}
+	return Invoice{}, fmt.Errorf("rodd makes no paths of %d hops", p.Hops)
+}
+
+func (r *Rodd) invoice(msat uint64, blinding string) (Invoice, error) {
 	var out struct {
 		Hash string `json:"payment_hash"`
 		Text string `json:"bolt11"`
 	}
-	err := r.api.do("POST", "/invoices", map[string]any{"amount_msat": msat, "description": "regtest"}, &out)
+	err := r.api.do("POST", "/invoices", map[string]any{"amount_msat": msat, "description": "regtest", "blinding": blinding}, &out)
 	return Invoice{Text: out.Text, Hash: out.Hash}, err
 }
 
@@ -250,9 +262,13 @@ func (r *Rodd) Pay(p Payment) (o Outcome, err error) {
 		return o, errors.New("rodd pays what an invoice says, and nothing else")
 	}
 	var out struct {
-		ID    uint64 `json:",string"`
-		State string
-		Sent  uint64 `json:"sent_msat"`
+		ID      uint64 `json:",string"`
+		State   string
+		Sent    uint64 `json:"sent_msat"`
+		Failure *struct {
+			Code, Reason string
+			Hop          *int
+		}
 	}
 	in := map[string]any{"bolt11": p.Invoice, "parts": max(1, p.Parts), "wait_seconds": 60}
 	if err := r.api.do("POST", "/payments", in, &out); err != nil {
@@ -262,45 +278,18 @@ func (r *Rodd) Pay(p Payment) (o Outcome, err error) {
 	case "succeeded":
 		return Outcome{Paid: true}, nil
 	case "failed":
-		return r.failure(out.ID)
+		o = Outcome{Failure: "unknown", Hop: -1}
+		if f := out.Failure; f != nil && f.Code != "" {
+			o.Failure = f.Code
+		} else if f != nil {
+			o.Failure = f.Reason
+		}
+		if out.Failure != nil && out.Failure.Hop != nil {
+			o.Hop = *out.Failure.Hop + 1
+		}
+		return o, nil
 	}
 	return o, fmt.Errorf("payment %d is %s", out.ID, out.State)
-}
-
-// said is how rodd words the failure of a part, such as "hop 0: TemporaryChannelFailure(...)".
-var said = regexp.MustCompile(`^hop (\d+): (\w+)`)
-
-// failure finds the event that tells why a payment failed.
-func (r *Rodd) failure(payment uint64) (o Outcome, err error) {
-	o = Outcome{Failure: "unknown", Hop: -1}
-	err = r.pages("/events", func(item json.RawMessage) error {
-		var ev struct {
-			Kind   string
-			Fields map[string]string
-		}
-		if err := json.Unmarshal(item, &ev); err != nil || ev.Kind != "payment.part_failed" || ev.Fields["payment"] != strconv.FormatUint(payment, 10) {
-			return err
-		}
-		o = Outcome{Failure: ev.Fields["reason"], Hop: -1}
-		if m := said.FindStringSubmatch(ev.Fields["reason"]); m != nil {
-			hop, _ := strconv.Atoi(m[1])
-			o = Outcome{Failure: snake(m[2]), Hop: hop + 1}
-		}
-		return nil
-	})
-	return o, err
-}
-
-// snake writes TemporaryChannelFailure as temporary_channel_failure.
-func snake(camel string) string {
-	var b strings.Builder
-	for i, c := range camel {
-		if i > 0 && c >= 'A' && c <= 'Z' {
-			b.WriteByte('_')
-		}
-		b.WriteRune(c)
-	}
-	return strings.ToLower(strings.TrimPrefix(b.String(), "Fail"))
 }
 
 // Ledger reads rodd's lists. The amount of a payment is in its invoice, and is left 0.
