@@ -31,6 +31,9 @@ func TestMain(m *testing.M) {
 // kinds are the programs that scripts are run against: the columns of the table. Ours is one of them: what goes wrong there too is no
 // matter of interoperation.
 var kinds = map[string]func(t testing.TB, name string, btc *regtest.Bitcoin, options ...string) regtest.Node{
+	"cln": func(t testing.TB, name string, btc *regtest.Bitcoin, options ...string) regtest.Node {
+		return regtest.NewCln(t, name, btc, options...)
+	},
 	"ldk": func(t testing.TB, name string, btc *regtest.Bitcoin, options ...string) regtest.Node {
 		return regtest.NewLdk(t, name, btc, options...)
 	},
@@ -76,8 +79,11 @@ func TestInterop(t *testing.T) {
 					if why := s.not[kind]; why != "" {
 						t.Skip("SKIPPED: " + why)
 					}
-					if kind == "ldk" {
-						regtest.FindLdk(t) // rarely there: nothing else has to start first
+					switch kind { // rarely there: nothing else has to start first
+					case "cln":
+						regtest.FindCln(t)
+					case "ldk":
+						regtest.FindLdk(t)
 					}
 					failed = newWorld(t, kind).run(s)
 				})

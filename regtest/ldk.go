@@ -8,9 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"os/exec"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -49,11 +47,7 @@ const ClaimByHand = "--claim-by-hand"
 // be there: this one has to only if ROD_REQUIRE_PEERS has the word ldk.
 func FindLdk(t testing.TB) []string {
 	t.Helper()
-	const env, name = "ROD_LDK", "rod-regtest-ldk"
-	if _, err := exec.LookPath(name); err != nil && os.Getenv(env) == "" && !slices.Contains(strings.Split(os.Getenv("ROD_REQUIRE_PEERS"), ","), "ldk") {
-		t.Skipf("SKIPPED: no %s: neither %s nor PATH names one (it is built from regtest/ldk)", name, env)
-	}
-	return find(t, env, name)
+	return findOptional(t, "ldk", "ROD_LDK", "rod-regtest-ldk") // it is built from regtest/ldk
 }
 
 // NewLdk starts an LDK node on a bitcoind, with these options besides: see FindLdk.

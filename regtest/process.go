@@ -4,8 +4,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
+	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -19,17 +23,74 @@ func find(t testing.TB, env, name string) []string {
 		}
 		command := strings.Fields(text)
 		if len(command) > 0 {
-			if path, err := exec.LookPath(command[0]); err == nil {
-				return append([]string{path}, command[1:]...)
+			if file, err := exec.LookPath(command[0]); err == nil {
+				return append([]string{file}, command[1:]...)
 			}
 		}
 		t.Fatalf("%s names %q, which is no command", env, text)
 	}
-	path, err := exec.LookPath(name)
+	file, err := exec.LookPath(name)
 	if err != nil {
 		absent(t, fmt.Sprintf("no %s: neither %s nor PATH names one", name, env))
 	}
-	return []string{path}
+	return []string{file}
+}
+
+// findOptional is find for a program that is rarely there: without it the test is skipped, also where bitcoind and lnd have to be there. It has to be
+// only if ROD_REQUIRE_PEERS has its word.
+func findOptional(t testing.TB, word, env, name string) []string {
+	t.Helper()
+	if _, err := exec.LookPath(name); err != nil && os.Getenv(env) == "" && !slices.Contains(strings.Split(os.Getenv("ROD_REQUIRE_PEERS"), ","), word) {
+		t.Skipf("SKIPPED: no %s: neither %s nor PATH names one", name, env)
+	}
+	return find(t, env, name)
+}
+
+// programs are those of ours that were built, by package; nil: none yet.
+var programs struct {
+	sync.Mutex
+	dir   string
+	paths map[string]string
+}
+
+// built builds a program of ours, once for all tests.
+func built(pkg string) (string, error) {
+	programs.Lock()
+	defer programs.Unlock()
+	if file := programs.paths[pkg]; file != "" {
+		return file, nil
+	}
+	if programs.dir == "" {
+		dir, err := os.MkdirTemp("", "regtest")
+		if err != nil {
+			return "", err
+		}
+		programs.dir, programs.paths = dir, map[string]string{}
+	}
+	file := filepath.Join(programs.dir, path.Base(pkg))
+	if out, err := exec.Command("go", "build", "-o", file, pkg).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build %s: %w\n%s", pkg, err, out)
+	}
+	programs.paths[pkg] = file
+	return file, nil
+}
+
+// RemoveBuilt removes what was built. For TestMain, after the tests.
+func RemoveBuilt() {
+	if programs.dir != "" {
+		os.RemoveAll(programs.dir)
+	}
+}
+
+// socketPath is a name below the limit of unix sockets, whatever the test is called.
+func socketPath(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "rod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return filepath.Join(dir, "api")
 }
 
 // process is a running program.

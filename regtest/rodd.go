@@ -8,12 +8,9 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
-	"sync"
 	"syscall"
 	"testing"
 )
@@ -28,45 +25,14 @@ type Rodd struct {
 
 var _ Node = (*Rodd)(nil)
 
-// roddDir is where roddBuilt has put it; empty: nobody wanted it yet.
-var roddDir string
-
-// roddBuilt is the daemon's binary, built once for all tests.
-var roddBuilt = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "regtest")
-	if err != nil {
-		return "", err
-	}
-	roddDir = dir
-	path := filepath.Join(dir, "rodd")
-	out, err := exec.Command("go", "build", "-o", path, "lightningrod/cmd/rodd").CombinedOutput()
-	if err != nil {
-		err = fmt.Errorf("go build rodd: %w\n%s", err, out)
-	}
-	return path, err
-})
-
-// RemoveBuilt removes what NewRodd built. For TestMain, after the tests.
-func RemoveBuilt() {
-	if roddDir != "" {
-		os.RemoveAll(roddDir)
-	}
-}
-
 // NewRodd builds and starts a rodd on a bitcoind, with these options besides: only where it listens is set, all else is as by default.
 func NewRodd(t testing.TB, name string, btc *Bitcoin, options ...string) *Rodd {
 	t.Helper()
-	command, err := roddBuilt()
+	command, err := built("lightningrod/cmd/rodd")
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A name below the limit of unix sockets, whatever the test is called.
-	sock, err := os.MkdirTemp("", "rodd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(sock) })
-	socket := filepath.Join(sock, "api")
+	socket := socketPath(t)
 	p := newProgram(t, name)
 	r := &Rodd{program: p, addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(freePort(t)))}
 	r.api.base = "http://rodd/v1"
