@@ -57,11 +57,13 @@ func init() { // not at the declaration: a script's line refers to its command
 		"close":          {"close NODE NODE", 2, 2, nil, (*world).close},
 		"closed":         {"closed NODE NODE", 2, 2, nil, (*world).closed},
 
-		"hold":        {"hold NODE NODE AMOUNT", 3, 3, nil, (*world).hold},
-		"unblock":     {"unblock NODE LSP NODE", 3, 3, nil, (*world).unblock},
-		"expect rate": {"expect rate NODE NODE [above=SAT_PER_KW] [below=SAT_PER_KW]", 2, 2, []string{"above", "below"}, (*world).rate},
-		"expect held": {"expect held NODE HTLCS", 2, 2, nil, (*world).held},
-		"expect paid": {"expect paid", 0, 0, nil, (*world).paid},
+		"hold":          {"hold NODE NODE AMOUNT [asking=LSP]", 3, 3, []string{"asking"}, (*world).hold},
+		"cancel hold":   {"cancel hold NODE LSP", 2, 2, nil, (*world).cancelHold},
+		"unblock":       {"unblock NODE LSP NODE", 3, 3, nil, (*world).unblock},
+		"expect rate":   {"expect rate NODE NODE [above=SAT_PER_KW] [below=SAT_PER_KW]", 2, 2, []string{"above", "below"}, (*world).rate},
+		"expect held":   {"expect held NODE HTLCS", 2, 2, nil, (*world).held},
+		"expect paid":   {"expect paid", 0, 0, nil, (*world).paid},
+		"expect unpaid": {"expect unpaid FAILURE", 1, 1, nil, (*world).unpaid},
 
 		"expect agree":    {"expect agree", 0, 0, nil, (*world).agree},
 		"expect theirs":   {"expect theirs NODE NODE AMOUNT", 3, 3, nil, (*world).theirs},

@@ -21,10 +21,11 @@ import (
 type holding struct {
 	pid  [32]byte
 	hash [32]byte
-	done chan error // the payer's outcome
+	done chan error // the payer's outcome: nil, or a failed
 }
 
-// hold pays with an HTLC that asks the payer's peer to hold it: steps 1 and 3.
+// hold pays with an HTLC that its payer's peer is to hold: steps 1 and 3. It asks for that itself, by its TLV, or the payer does before, by an
+// onion message to asking=LSP.
 func (w *world) hold(l *line) error {
 	a, b, err := w.pair(l)
 	if err != nil {
@@ -44,15 +45,25 @@ func (w *world) hold(l *line) error {
 		return err
 	}
 	w.holding = h
-	tlv := rod.HoldTLV{PidHash: rod.PidHash(h.pid)}
+	tlvs := map[uint64][]byte{rod.TypeHoldHTLC: rod.HoldTLV{PidHash: rod.PidHash(h.pid)}.Encode()}
+	if l.options["asking"] != "" {
+		lsp, err := w.node(l.options["asking"])
+		if err != nil {
+			return err
+		}
+		if err := w.askToHold(a, lsp); err != nil {
+			return fmt.Errorf("rod_hold: %w", err)
+		}
+		tlvs = nil
+	}
 	go func() {
 		// While it waits the HTLC needs blocks to spare, and they are those of the last hop.
 		const blocks = 500
 		o, err := a.Pay(regtest.Payment{
-			Invoice: inv.Text, FinalExpiry: blocks, FirstHop: map[uint64][]byte{rod.TypeHoldHTLC: tlv.Encode()},
+			Invoice: inv.Text, FinalExpiry: blocks, FirstHop: tlvs,
 		})
 		if err == nil && !o.Paid {
-			err = fmt.Errorf("it failed with %q of hop %d", o.Failure, o.Hop)
+			err = failed{o}
 		}
 		h.done <- err
 	}()
@@ -149,6 +160,24 @@ func readyMessage(lsp, payer [33]byte, pid [32]byte, ready []byte) (*lnwire.Onio
 		return nil, err
 	}
 	return onion.BuildMessage(session(), path, onion.MessagePayload{Contents: []onion.Record{{Type: rod.TypeReady, Value: ready}}})
+}
+
+// failed is a payment that has failed.
+type failed struct{ regtest.Outcome }
+
+func (f failed) Error() string { return fmt.Sprintf("it failed with %q of hop %d", f.Failure, f.Hop) }
+
+// unpaid waits for the payer's failure.
+func (w *world) unpaid(l *line) error {
+	err := w.paid(l)
+	var f failed
+	switch {
+	case err == nil:
+		return errors.New("it was paid")
+	case errors.As(err, &f) && f.Failure == l.words[0] && f.Hop == 1:
+		return nil
+	}
+	return err
 }
 
 // paid waits for the payer's outcome.

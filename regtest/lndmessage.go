@@ -3,6 +3,7 @@ package regtest
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 
 	"github.com/lightningnetwork/lnd/lnwire"
 )
@@ -15,6 +16,19 @@ func (l *Lnd) SendOnion(peer string, m *lnwire.OnionMessage) error {
 	}
 	in := map[string]any{"peer": id, "path_key": m.PathKey.SerializeCompressed(), "onion": m.OnionBlob}
 	return l.api.do("POST", "/v1/onionmessage", in, nil)
+}
+
+// SignSchnorr has lnd sign with its node key: BIP 340, over the hash of the message with the tag.
+func (l *Lnd) SignSchnorr(tag string, message []byte) (sig [64]byte, err error) {
+	const nodeKey = 6 // its family
+	var out struct{ Signature []byte }
+	err = l.api.do("POST", "/v2/signer/signmessage", map[string]any{
+		"msg": message, "key_loc": map[string]any{"key_family": nodeKey, "key_index": 0}, "schnorr_sig": true, "tag": []byte(tag),
+	}, &out)
+	if err == nil && copy(sig[:], out.Signature) != len(sig) {
+		err = fmt.Errorf("signature of %d bytes", len(out.Signature))
+	}
+	return sig, err
 }
 
 // OnionMessages calls f with the records, by type, of every onion message that ends at this lnd from some moment on, until ctx ends or f
