@@ -221,7 +221,7 @@ func TestCompletion(t *testing.T) {
 		{[]string{"rod", "channel", ""}, "open close list show"},
 		{[]string{"rod", "--socket", "channel", "peer", "c"}, "connect"},
 		{[]string{"rod", "--json", "channel", "op"}, "open"},
-		{[]string{"rod", "channel", "open", "--p"}, "--push --private"},
+		{[]string{"rod", "channel", "open", "--pu"}, "--push"},
 		{[]string{"rod", "channel", "open", "02ab", "--no"}, "--no-wait"},
 		{[]string{"rod", "openchannel", "--k"}, "--key"},
 		{[]string{"rod", "token", "create", "x", "--scope", ""}, "read invoice admin"},

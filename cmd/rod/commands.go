@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"lightningrod/cmd/internal/api"
+	"lightningrod/cmd/rod/internal/facts"
 
 	"github.com/alecthomas/kong"
 )
@@ -268,11 +269,25 @@ func (c *openChannel) Run(s *session) error {
 type closeChannel struct {
 	Channel api.Number `arg:"" help:"The channel's number, as in rod channel list."`
 	Force   bool       `help:"Publish our commitment, if the peer does not answer."`
+	Wait    bool       `help:"Wait until it is over: everything on chain is ours or the peer's for good. What is said meanwhile is on the standard error."`
 }
 
 // Run closes.
 func (c *closeChannel) Run(s *session) error {
-	return s.do("POST", "/channels/"+c.Channel.String()+"/close", map[string]bool{"force": c.Force}, "")
+	after, err := s.newest()
+	if err != nil {
+		return err
+	}
+	var ref facts.Facts
+	if err := s.call("POST", "/channels/"+c.Channel.String()+"/close", map[string]bool{"force": c.Force}, &ref, ""); err != nil {
+		return err
+	}
+	if c.Wait {
+		if err := s.untilClosed(c.Channel, after); err != nil {
+			return err
+		}
+	}
+	return s.show(ref)
 }
 
 type createInvoice struct {

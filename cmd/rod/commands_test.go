@@ -223,8 +223,18 @@ func TestCommands(t *testing.T) {
 	if _, errs := rod(nobody, exitUnreachable, "getinfo"); strings.Count(errs, "\n") != 1 || !strings.Contains(errs, `start one with "rodd --listen.api `+nobody+`"`) {
 		t.Errorf("no node: %q", errs)
 	}
-	rod(a, 0, "channel", "close", opened["channel"].(string))
-	until("closing", func() bool { return len(c.Mempool()) > 0 })
+	sent := len(c.Mempool())
+	closed := make(chan string)
+	go func() {
+		var out, errs bytes.Buffer
+		status := run(ctx, []string{"channel", "close", opened["channel"].(string), "--wait", "--socket", a}, &out, &errs)
+		closed <- fmt.Sprint(status, errs.String(), out.String())
+	}()
+	until("closing", func() bool { return len(c.Mempool()) > sent })
+	rod(a, 0, "lab", "mine", "6", "--address", addr["address"].(string))
+	if said := <-closed; !strings.HasPrefix(said, "0channel 1: ") || !strings.Contains(said, "channel 1 is closed\n") || !strings.Contains(said, `"channel": "1"`) {
+		t.Error(said)
+	}
 
 	// The news come one a line, until the reader has had enough.
 	short, stop := context.WithCancel(ctx)

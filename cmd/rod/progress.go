@@ -86,16 +86,49 @@ func next(news <-chan api.Event) (ev api.Event, ok bool) {
 	return ev, ok
 }
 
-// untilUsable waits for the confirmations of a channel that is being opened, and tells of them.
-func (s *session) untilUsable(id, after api.Number) error {
-	said := ""
-	blocks := 0
-	tell := func(format string, args ...any) {
-		if line := fmt.Sprintf(format, args...); line != said {
-			said = line
+// teller says how something goes on, on the standard error, and nothing twice.
+func (s *session) teller() (tell func(format string, args ...any)) {
+	said := map[string]bool{}
+	return func(format string, args ...any) {
+		if line := facts.Printable(fmt.Sprintf(format, args...)); !said[line] {
+			said[line] = true
 			fmt.Fprintln(s.stderr, line)
 		}
 	}
+}
+
+// untilClosed waits until a channel is over, and tells what its outputs wait for.
+func (s *session) untilClosed(id, after api.Number) error {
+	tell := s.teller()
+	look := func() (bool, error) {
+		var c api.Channel
+		err := s.call("GET", "/channels/"+id.String(), nil, &c, "")
+		var e *api.Error
+		switch {
+		case errors.As(err, &e) && e.Code == api.NotFound:
+			tell("channel %s is closed", id)
+			return true, nil
+		case err != nil:
+			return false, err
+		case len(c.Pending) == 0:
+			tell("channel %s: %s", id, c.Phase)
+		}
+		for _, p := range c.Pending {
+			line := fmt.Sprintf("channel %s: %s of %d sat: %s", id, p.What, p.Amount, p.State)
+			if p.Height != 0 {
+				line += fmt.Sprintf(", block %d", p.Height)
+			}
+			tell("%s", line)
+		}
+		return false, nil
+	}
+	return s.until(s.ctx, after, look, func(api.Event) {})
+}
+
+// untilUsable waits for the confirmations of a channel that is being opened, and tells of them.
+func (s *session) untilUsable(id, after api.Number) error {
+	tell := s.teller()
+	blocks := 0
 	look := func() (bool, error) {
 		var c api.Channel
 		err := s.call("GET", "/channels/"+id.String(), nil, &c, "")
@@ -121,7 +154,7 @@ func (s *session) untilUsable(id, after api.Number) error {
 		case ev.Kind == "block":
 			blocks++
 		case ev.Kind == "channel.failed" && ev.Fields["channel"] == id.String():
-			tell("channel %s: %s", id, facts.Printable(ev.Fields["reason"]))
+			tell("channel %s: %s", id, ev.Fields["reason"])
 		}
 	})
 }

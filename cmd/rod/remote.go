@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -21,11 +24,15 @@ import (
 
 // Remote is how to reach a node and how to show its answers: flags of every command.
 type Remote struct {
-	Socket  string `group:"node" env:"ROD_LISTEN_API" placeholder:"PATH" complete:"file" help:"The node's unix socket. If not given: the one in its data folder."`
-	DataDir string `group:"node" env:"ROD_DATA_DIR" placeholder:"DIR" complete:"file" help:"The node's data folder; ~/.rod if not given."`
-	Network string `group:"node" env:"ROD_NETWORK" default:"regtest" enum:"regtest,signet" help:"The node's network: regtest or signet."`
-	JSON    bool   `group:"node" name:"json" xor:"shape" help:"JSON on a terminal too."`
-	Table   bool   `group:"node" xor:"shape" help:"Text and tables for people in a pipe too."`
+	Socket    string `group:"node" env:"ROD_LISTEN_API" placeholder:"PATH" complete:"file" help:"The node's unix socket. If not given: the one in its data folder."`
+	TLS       string `group:"node" name:"tls" env:"ROD_TLS" placeholder:"HOST:PORT" help:"Instead of the socket: the node's API over TLS (listen.tls of rodd). Needs --token-file."`
+	TokenFile string `group:"node" env:"ROD_TOKEN_FILE" placeholder:"PATH" complete:"file" help:"With --tls: file with a bearer token of rod token create."`
+	Cert      string `group:"node" env:"ROD_CERT" placeholder:"PATH" complete:"file" help:"With --tls: PEM file with the certificates to trust. If not given: tls.cert in the data folder if it is there, and the system's."`
+	Pin       string `group:"node" env:"ROD_PIN" placeholder:"HEX" help:"With --tls: SHA-256 of the node's certificate, as rodd logs it. Then no other certificate is good, and nothing else of it counts."`
+	DataDir   string `group:"node" env:"ROD_DATA_DIR" placeholder:"DIR" complete:"file" help:"The node's data folder; ~/.rod if not given."`
+	Network   string `group:"node" env:"ROD_NETWORK" default:"regtest" enum:"regtest,signet" help:"The node's network: regtest or signet."`
+	JSON      bool   `group:"node" name:"json" xor:"shape" help:"JSON on a terminal too."`
+	Table     bool   `group:"node" xor:"shape" help:"Text and tables for people in a pipe too."`
 }
 
 // dir is the folder of the node's files.
@@ -106,14 +113,83 @@ func (s *session) call(method, path string, in, out any, key string) error {
 }
 
 func (s *session) client() (*api.Client, error) {
+	if s.TLS != "" {
+		return s.remote()
+	}
+	if s.TokenFile != "" || s.Cert != "" || s.Pin != "" {
+		return nil, wrong("--token-file, --cert and --pin are for --tls")
+	}
 	socket, err := s.socket()
 	return api.NewClient(socket), err
 }
 
+// tokenLimit bounds what is read of a token's file.
+const tokenLimit = 1024
+
+// remote is a client of the API over TLS.
+func (s *session) remote() (*api.Client, error) {
+	r := api.Remote{Addr: s.TLS}
+	switch _, _, err := net.SplitHostPort(s.TLS); {
+	case err != nil:
+		return nil, wrong("--tls: %q is not host:port", s.TLS)
+	case s.Cert != "" && s.Pin != "":
+		return nil, wrong("--cert and --pin: one of them")
+	case s.TokenFile == "":
+		return nil, wrong("--token-file: none given, and the API over TLS asks for a token")
+	}
+	token, err := os.ReadFile(s.TokenFile)
+	if r.Token = strings.TrimSpace(string(token)); err == nil && (r.Token == "" || len(token) > tokenLimit || strings.ContainsAny(r.Token, " \r\n\t")) {
+		err = fmt.Errorf("%s has no token in it", s.TokenFile)
+	}
+	if err != nil {
+		return nil, wrong("--token-file: %v", err)
+	}
+	if s.Pin != "" {
+		if r.Pin, err = hex.DecodeString(strings.ReplaceAll(s.Pin, ":", "")); err != nil || len(r.Pin) != 32 {
+			return nil, wrong("--pin: %d characters, need 64 hex digits", len(s.Pin))
+		}
+		return api.NewRemote(r), nil
+	}
+	if r.Roots, err = s.roots(); err != nil {
+		return nil, wrong("--cert: %v", err)
+	}
+	return api.NewRemote(r), nil
+}
+
+// roots are the certificates to trust.
+func (s *session) roots() (*x509.CertPool, error) {
+	pool, path := x509.NewCertPool(), s.Cert
+	if path == "" {
+		if system, err := x509.SystemCertPool(); err == nil {
+			pool = system
+		}
+		dir, err := s.dir()
+		if err != nil {
+			return pool, nil
+		}
+		path = filepath.Join(dir, "tls.cert")
+	}
+	pem, err := os.ReadFile(path)
+	switch {
+	case err != nil && s.Cert == "":
+		return pool, nil
+	case err != nil:
+		return nil, err
+	case !pool.AppendCertsFromPEM(pem):
+		return nil, fmt.Errorf("%s has no certificate in it", path)
+	}
+	return pool, nil
+}
+
 // explain says what to do when no node answers.
 func (s *session) explain(err error) error {
-	if !errors.Is(err, api.ErrUnreachable) {
+	switch {
+	case errors.Is(err, api.ErrUntrusted):
+		return statusError{exitUnreachable, fmt.Errorf("%w; tell which is the node's with --cert or --pin", err)}
+	case !errors.Is(err, api.ErrUnreachable):
 		return err
+	case s.TLS != "":
+		return statusError{exitUnreachable, fmt.Errorf("no node answers on %s: does its rodd have --listen.tls?", s.TLS)}
 	}
 	socket, _ := s.socket()
 	if _, gone := os.Stat(socket); errors.Is(gone, fs.ErrPermission) || strings.Contains(err.Error(), "permission denied") {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -67,6 +68,7 @@ func openFaces(cfg *config, s *api.Server, log *slog.Logger, how func() string) 
 			return nil, f.fail(fmt.Errorf("listen.tls: %w", err))
 		}
 		f.add(l, s.Handler(false))
+		log.Info("API over TLS", "address", l.Addr().String(), "certificate", filepath.Join(cfg.dir(), "tls.cert"), "sha256", fingerprint(cert), "expires", cert.Leaf.NotAfter.Format(time.DateOnly))
 	}
 	if cfg.Listen.Metrics != "" {
 		l, err := net.Listen("tcp", cfg.Listen.Metrics)

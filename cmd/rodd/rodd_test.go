@@ -3,11 +3,19 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	crand "crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/hex"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -352,6 +360,59 @@ func TestFaces(t *testing.T) {
 		if err != nil || info.Mode().Perm()&0o077 != 0 {
 			t.Errorf("%s: %v %v", name, info, err)
 		}
+	}
+}
+
+// A certificate of ours is made anew when it ends or lacks a name. One of somebody else's is never touched, and a torn write is mended.
+func TestCertificate(t *testing.T) {
+	dir, now := t.TempDir(), time.Now()
+	get := func(now time.Time, names ...string) string {
+		t.Helper()
+		pair, err := certificate(dir, names, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range append(names, "localhost", "127.0.0.1") {
+			if err := pair.Leaf.VerifyHostname(name); err != nil && pair.Leaf.Subject.CommonName == certName {
+				t.Error(err)
+			}
+		}
+		return fingerprint(pair)
+	}
+	first := get(now)
+	if get(now.Add(300*24*time.Hour)) != first {
+		t.Error("made anew too early")
+	}
+	named := get(now, "node.example", "10.0.0.1")
+	if named == first || get(now, "10.0.0.1") != named {
+		t.Error("names")
+	}
+	late := get(now.Add(certLifetime - 24*time.Hour))
+	if late == named {
+		t.Error("not made anew in its last month")
+	}
+	if err := os.Remove(filepath.Join(dir, "tls.cert")); err != nil { // a power cut in between
+		t.Fatal(err)
+	}
+	get(now)
+	others := write(t, filepath.Join(dir, "tls.cert"), "not a certificate")
+	if _, err := certificate(dir, nil, now); err == nil || read(t, others) != "not a certificate" {
+		t.Errorf("what is no certificate: %v", err)
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "node.example"}, NotAfter: now.Add(time.Hour)}
+	der, err := x509.CreateCertificate(crand.Reader, x, x, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, _ := x509.MarshalPKCS8PrivateKey(key)
+	write(t, filepath.Join(dir, "tls.key"), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw})))
+	write(t, others, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
+	if sum := sha256.Sum256(der); get(now, "more.example") != hex.EncodeToString(sum[:]) {
+		t.Error("another's certificate was replaced")
 	}
 }
 

@@ -8,27 +8,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 )
 
-// Client speaks to a Server over its unix socket.
+// Client speaks to a Server, over its unix socket (NewClient) or TLS (NewRemote).
 type Client struct {
-	socket string
-	http   http.Client
+	where string // the socket or the address
+	base  string // what URLs begin with
+	token string
+	http  http.Client
 }
 
-// NewClient connects to nothing yet.
-func NewClient(socket string) *Client {
-	c := &Client{socket: socket}
-	c.http.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
-	}}
-	return c
-}
-
-// ErrUnreachable: nobody answers on the socket.
+// ErrUnreachable: nobody answers.
 var ErrUnreachable = errors.New("no node answers")
 
 // Do asks for path below /v1 and fills out with the answer. In and out may be nil; a refusal is an *Error. Key is the
@@ -42,7 +34,7 @@ func (c *Client) Do(ctx context.Context, method, path string, in, out any, key s
 		}
 		body = bytes.NewReader(text)
 	}
-	r, err := http.NewRequestWithContext(ctx, method, "http://rod"+routesBase+path, body)
+	r, err := http.NewRequestWithContext(ctx, method, c.base+routesBase+path, body)
 	if err != nil {
 		return err
 	}
@@ -65,13 +57,12 @@ func (c *Client) Do(ctx context.Context, method, path string, in, out any, key s
 
 // send gives a response that is a success.
 func (c *Client) send(r *http.Request) (*http.Response, error) {
+	if c.token != "" {
+		r.Header.Set("Authorization", "Bearer "+c.token)
+	}
 	resp, err := c.http.Do(r)
 	if err != nil {
-		var op *net.OpError
-		if errors.As(err, &op) && op.Op == "dial" {
-			return nil, fmt.Errorf("%w on %s (is rodd running? %v)", ErrUnreachable, c.socket, op.Err)
-		}
-		return nil, err
+		return nil, c.failed(err)
 	}
 	if resp.StatusCode < 300 {
 		return resp, nil
@@ -86,7 +77,7 @@ func (c *Client) send(r *http.Request) (*http.Response, error) {
 
 // Follow calls f with every event after a number, until ctx ends, the node does, or f returns an error.
 func (c *Client) Follow(ctx context.Context, after Number, f func(Event) error) error {
-	r, err := http.NewRequestWithContext(ctx, "GET", "http://rod"+routesBase+"/events", nil)
+	r, err := http.NewRequestWithContext(ctx, "GET", c.base+routesBase+"/events", nil)
 	if err != nil {
 		return err
 	}
