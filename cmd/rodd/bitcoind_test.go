@@ -32,8 +32,8 @@ func (w *town) settle() (dir string, seedWords string) {
 	w.t.Helper()
 	dir = w.t.TempDir()
 	status, out, errs := does(w.t, "", w.flags("init", "--data-dir", dir)...)
-	if status != 0 {
-		w.t.Fatalf("init: %d %s", status, errs)
+	if status != 0 || !strings.Contains(out, "Birthday: block 0. Note it with the words") {
+		w.t.Fatalf("init: %d %s%s", status, out, errs)
 	}
 	return dir, shownWords(out)
 }

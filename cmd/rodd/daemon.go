@@ -135,22 +135,32 @@ func openChain(ctx context.Context, cfg *config, log *slog.Logger) (chainBackend
 	if cfg.Chain.Backend == "embedded" {
 		return embedded.New(embedded.Config{Dir: filepath.Join(cfg.dir(), "chain")})
 	}
-	b := cfg.Bitcoind
-	access := bitcoind.Access{Addr: b.Addr, Cookie: b.Cookie, User: b.User, Password: b.Password}
-	if b.PasswordFile != "" {
-		p, err := os.ReadFile(b.PasswordFile)
-		if err != nil {
-			return nil, exitError{exitChain, fmt.Errorf("bitcoind.password-file: %w", err)}
-		}
-		access.Password = strings.TrimRight(string(p), "\r\n")
+	access, err := cfg.access()
+	if err != nil {
+		return nil, exitError{exitChain, err}
 	}
-	ctx, cancel := context.WithTimeout(ctx, b.Wait)
+	ctx, cancel := context.WithTimeout(ctx, cfg.Bitcoind.Wait)
 	defer cancel()
-	backend, err := bitcoind.New(ctx, bitcoind.Config{Access: access, Params: cfg.params(), ZMQ: b.ZMQ, Log: log})
+	backend, err := bitcoind.New(ctx, bitcoind.Config{Access: access, Params: cfg.params(), ZMQ: cfg.Bitcoind.ZMQ, Log: log})
 	if err != nil {
 		return nil, exitError{exitChain, err}
 	}
 	return backend, nil
+}
+
+// access is how to reach bitcoind.
+func (c *config) access() (bitcoind.Access, error) {
+	b := c.Bitcoind
+	a := bitcoind.Access{Addr: b.Addr, Cookie: b.Cookie, User: b.User, Password: b.Password}
+	if b.PasswordFile == "" {
+		return a, nil
+	}
+	p, err := os.ReadFile(b.PasswordFile)
+	if err != nil {
+		return a, fmt.Errorf("bitcoind.password-file: %w", err)
+	}
+	a.Password = strings.TrimRight(string(p), "\r\n")
+	return a, nil
 }
 
 // closePatience is how long the chain may take to close. On a full disk the embedded chain's database waits for ever

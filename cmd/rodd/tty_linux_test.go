@@ -94,6 +94,7 @@ func TestTerminal(t *testing.T) {
 		return append(more, "--data-dir", t.TempDir(), "--chain.backend", "bitcoind", "--network", "signet")
 	}
 	const end = "\n\x04" // Ctrl-D
+	const born = "Their birthday, a block height (Enter: not known, all blocks are searched)? "
 	for _, x := range []struct {
 		name   string
 		args   []string
@@ -101,10 +102,13 @@ func TestTerminal(t *testing.T) {
 		status int
 		see    string
 	}{
-		{"restore", args("init", "--restore"), [][2]string{{"The 24 words", words + end}, {first, "hunter2\n"}, {again, "hunter2\n"}}, exitOK, "The seed is restored."},
-		{"two passwords", args("init", "--restore"), [][2]string{{"The 24 words", words + end}, {first, "hunter2\n"}, {again, "hunter3\n"}}, exitSeed, "rodd: the two passwords differ"},
+		{"restore", args("init", "--restore"), [][2]string{{"The 24 words", words + "\n"}, {born, "123456\n"}, {first, "hunter2\n"}, {again, "hunter2\n"}}, exitOK, "The seed is restored."},
+		{"restore, in lines", args("init", "--restore"), [][2]string{{"The 24 words", strings.ReplaceAll(words, " ", "\n") + "\n"}, {born, "\n"}, {first, "hunter2\n"}, {again, "hunter2\n"}}, exitOK, "The seed is restored."},
+		{"restore, birthday known", args("init", "--restore", "--birthday", "5"), [][2]string{{"The 24 words", words + "\n"}, {first, "hunter2\n"}, {again, "hunter2\n"}}, exitOK, "The seed is restored."},
+		{"birthday", args("init", "--restore"), [][2]string{{"The 24 words", words + "\n"}, {born, "yesterday\n"}}, exitSeed, "rodd: birthday: \"yesterday\" is not a block height"},
+		{"two passwords", args("init", "--restore"), [][2]string{{"The 24 words", words + "\n"}, {born, "\n"}, {first, "hunter2\n"}, {again, "hunter3\n"}}, exitSeed, "rodd: the two passwords differ"},
 		{"wrong words", args("init", "--restore"), [][2]string{{"The 24 words", "abandon" + end}}, exitSeed, "rodd: seed words: 1 given, need 24"},
-		{"new", args("init"), [][2]string{{first, "hunter2\n"}, {again, "hunter2\n"}}, exitOK, "shown this once"},
+		{"new", args("init"), [][2]string{{first, "hunter2\n"}, {again, "hunter2\n"}}, exitOK, "Note the block height of now"},
 		{"empty", args("init"), [][2]string{{first, "\n"}, {again, "\n"}}, exitSeed, "rodd: the password is empty"},
 	} {
 		t.Run(x.name, func(t *testing.T) {

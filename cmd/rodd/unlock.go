@@ -2,13 +2,17 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"time"
 
+	"lightningrod/chain/bitcoind"
 	"lightningrod/cmd/internal/seed"
 
 	"golang.org/x/term"
@@ -82,31 +86,53 @@ func (k *seedKeeper) create(show bool) error {
 		fmt.Fprintln(k.stdout)
 	}
 	fmt.Fprintln(k.stdout, "They bring back coins on the chain. Channels need the database too.")
+	if k.cfg.Chain.Backend == "embedded" {
+		return nil
+	}
+	if height, err := k.height(); err != nil {
+		fmt.Fprintf(k.stdout, "Note the block height of now with them, as their birthday: older blocks need not be searched then. bitcoind does not tell it: %v\n", err)
+	} else {
+		fmt.Fprintf(k.stdout, "Birthday: block %d. Note it with the words: older blocks need not be searched then.\n", height)
+	}
 	return nil
 }
 
-// restore makes the seed file from words. They come from a file, a terminal or the standard input.
+// heightPatience is how long bitcoind may take to tell its height. Without it a seed is as good.
+const heightPatience = 3 * time.Second
+
+// height is bitcoind's.
+func (k *seedKeeper) height() (height uint32, err error) {
+	access, err := k.cfg.access()
+	if err != nil {
+		return 0, err
+	}
+	client, err := bitcoind.NewClient(access)
+	if err != nil {
+		return 0, err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), heightPatience)
+	defer cancel()
+	return height, client.Call(ctx, &height, "getblockcount")
+}
+
+// restore makes the seed file from words. They come from a file, a terminal or the standard input. Of the birthday a terminal is asked too.
 func (k *seedKeeper) restore(path string, birthday uint32) error {
 	if err := k.vacant(); err != nil {
 		return err
 	}
-	var text []byte
-	var err error
-	switch {
-	case path != "":
-		text, err = os.ReadFile(path)
-	default:
-		if isTerminal(k.stdin) {
-			fmt.Fprintln(k.stderr, "The 24 words, and then the end of input (Ctrl-D):")
+	text, err := k.words(path)
+	if err != nil {
+		return exitError{exitSeed, err}
+	}
+	s, err := seed.FromWords(text)
+	if err != nil {
+		return exitError{exitSeed, err}
+	}
+	if birthday == 0 && path == "" && isTerminal(k.stdin) && k.cfg.Chain.Backend != "embedded" {
+		if birthday, err = k.askBirthday(); err != nil {
+			return exitError{exitSeed, err}
 		}
-		text, err = io.ReadAll(io.LimitReader(k.stdin, 4096))
-	}
-	if err != nil {
-		return exitError{exitSeed, err}
-	}
-	s, err := seed.FromWords(string(text))
-	if err != nil {
-		return exitError{exitSeed, err}
 	}
 	password, err := k.newPassword()
 	if err != nil {
@@ -120,6 +146,52 @@ func (k *seedKeeper) restore(path string, birthday uint32) error {
 	}
 	fmt.Fprintln(k.stdout, "The seed is restored. The wallet looks for its coins when rodd runs; with a backup of the database, give it to rodd restore first.")
 	return nil
+}
+
+// wordsLimit bounds what is read as words.
+const wordsLimit = 4096
+
+// words reads them. A terminal is read until there are enough.
+func (k *seedKeeper) words(path string) (string, error) {
+	switch {
+	case path != "":
+		text, err := os.ReadFile(path)
+		return string(text), err
+	case !isTerminal(k.stdin):
+		text, err := io.ReadAll(io.LimitReader(k.stdin, wordsLimit))
+		return string(text), err
+	}
+	fmt.Fprintln(k.stderr, "The 24 words, in a line or in several:")
+	text := ""
+	for len(strings.Fields(text)) < seed.WordCount && len(text) < wordsLimit {
+		line, err := k.line()
+		if err != nil {
+			break // the end of input: what is missing is said below
+		}
+		text += line
+	}
+	return text, nil
+}
+
+// line reads one from the terminal, which gives no more at a time.
+func (k *seedKeeper) line() (string, error) {
+	b := make([]byte, wordsLimit)
+	n, err := k.stdin.Read(b)
+	return string(b[:n]), err
+}
+
+func (k *seedKeeper) askBirthday() (uint32, error) {
+	fmt.Fprint(k.stderr, "Their birthday, a block height (Enter: not known, all blocks are searched)? ")
+	line, err := k.line()
+	line = strings.TrimSpace(line)
+	if err != nil && !errors.Is(err, io.EOF) || line == "" {
+		return 0, nil
+	}
+	height, err := strconv.ParseUint(strings.ReplaceAll(line, ",", ""), 10, 32)
+	if err != nil {
+		return 0, fmt.Errorf("birthday: %.20q is not a block height", line)
+	}
+	return uint32(height), nil
 }
 
 // vacant refuses to make a seed where there is one, or a database of another's.

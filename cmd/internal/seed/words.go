@@ -16,7 +16,8 @@ import (
 
 const (
 	entropySize = 32 // bytes
-	wordCount   = 24 // 264 bits of 11: the entropy and 8 bits of its SHA-256
+	// WordCount is how many words a seed has: 264 bits of 11, the entropy and 8 bits of its SHA-256.
+	WordCount = 24
 	// Size is the length of a seed in bytes.
 	Size = 64
 )
@@ -34,7 +35,7 @@ var index = func() map[string]int {
 func Words(entropy [entropySize]byte) []string {
 	sum := sha256.Sum256(entropy[:])
 	bits := append(entropy[:], sum[0])
-	words := make([]string, wordCount)
+	words := make([]string, WordCount)
 	for i := range words {
 		words[i] = aezeed.DefaultWordList[group(bits, i)]
 	}
@@ -53,8 +54,8 @@ func group(bits []byte, i int) (g int) {
 // not in the list and a wrong checksum; errors name the place and never the word.
 func FromWords(text string) ([]byte, error) {
 	words := strings.Fields(strings.ToLower(text))
-	if len(words) != wordCount {
-		return nil, fmt.Errorf("seed words: %d given, need %d", len(words), wordCount)
+	if len(words) != WordCount {
+		return nil, fmt.Errorf("seed words: %d given, need %d", len(words), WordCount)
 	}
 	var bits [entropySize + 1]byte
 	for i, w := range words {
