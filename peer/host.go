@@ -88,7 +88,7 @@ func (h *Host) Listen(addr string) (net.Addr, error) {
 	}
 	h.listeners = append(h.listeners, l)
 	h.wg.Go(func() { h.accept(l) })
-	h.log.Info("listening", "addr", l.Addr())
+	h.log.Info("listening", "addr", l.Addr().String())
 	return l.Addr(), nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -169,10 +170,38 @@ func parse(args []string, stdout, stderr io.Writer) (line *commandLine, command 
 	default:
 		return nil, "", false, fmt.Errorf("config: %w", err)
 	}
+	if err := checkEnvironment(os.Environ()); err != nil {
+		return nil, "", false, err
+	}
 	if err := line.settle(); err != nil {
 		return nil, "", false, err
 	}
 	return line, command, false, nil
+}
+
+// checkEnvironment refuses variables that look like a key of a section and are none. What else begins with ROD_ may be another program's.
+func checkEnvironment(environ []string) error {
+	known := map[string]bool{}
+	k, err := kong.New(&commandLine{}, kong.DefaultEnvars("ROD"))
+	if err != nil {
+		return err
+	}
+	var sections []string
+	for _, f := range k.Model.Flags {
+		for _, env := range f.Envs {
+			known[env] = true
+		}
+		if section, _, in := strings.Cut(f.Name, "."); in {
+			sections = append(sections, "ROD_"+strings.ToUpper(section)+"_")
+		}
+	}
+	for _, kv := range environ {
+		name, _, _ := strings.Cut(kv, "=")
+		if !known[name] && slices.ContainsFunc(sections, func(s string) bool { return strings.HasPrefix(name, s) }) {
+			return fmt.Errorf("environment: unknown key %s", name)
+		}
+	}
+	return nil
 }
 
 func (c *commandLine) configPath() (path string, given bool, err error) {
@@ -341,8 +370,15 @@ const sockPathLimit = 107
 func (c *config) check() error {
 	hostPort := func(key string, addrs ...string) error {
 		for _, a := range addrs {
-			if _, _, err := net.SplitHostPort(a); a != "" && err != nil {
+			if a == "" {
+				continue
+			}
+			_, port, err := net.SplitHostPort(a)
+			if err != nil {
 				return fmt.Errorf("%s: %q is not host:port", key, a)
+			}
+			if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+				return fmt.Errorf("%s: port %q outside 0..65535", key, port)
 			}
 		}
 		return nil
@@ -364,6 +400,7 @@ func (c *config) check() error {
 		{len(c.Listen.API) > sockPathLimit, fmt.Sprintf("listen.api: a path of %d bytes, at most %d: choose a shorter one", len(c.Listen.API), sockPathLimit)},
 		{c.Chain.Backend == "embedded" && c.Network != "regtest", fmt.Sprintf("chain.backend: embedded is for regtest, not %s", c.Network)},
 		{c.Seed.NoEncrypt && c.Network != "regtest", fmt.Sprintf("seed.no-encrypt: for regtest only, not %s", c.Network)},
+		{c.Bitcoind.Wait < 0, fmt.Sprintf("bitcoind.wait: %v below 0", c.Bitcoind.Wait)},
 		{c.Bitcoind.Password != "" && c.Bitcoind.PasswordFile != "", "bitcoind.password and bitcoind.password-file: give one"},
 		{c.Seed.Password != "" && c.Seed.PasswordFile != "", "seed.password and seed.password-file: give one"},
 		{c.Channel.MaxAcceptedHTLCs < 1 || c.Channel.MaxAcceptedHTLCs > 483, fmt.Sprintf("channel.max-accepted-htlcs: %d outside 1..483", c.Channel.MaxAcceptedHTLCs)},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -112,6 +113,10 @@ func startNode(ctx context.Context, n *node.Node, log *slog.Logger) error {
 			if ctx.Err() != nil { // it was given up
 				return nil
 			}
+			var op *net.OpError
+			if errors.As(err, &op) && op.Op == "listen" {
+				return fmt.Errorf("listen.p2p: %w", err)
+			}
 			return err
 		case <-t.C:
 			log.Info("starting", "progress", progress(n))
@@ -142,6 +147,9 @@ func openChain(ctx context.Context, cfg *config, log *slog.Logger) (chainBackend
 	ctx, cancel := context.WithTimeout(ctx, cfg.Bitcoind.Wait)
 	defer cancel()
 	backend, err := bitcoind.New(ctx, bitcoind.Config{Access: access, Params: cfg.params(), ZMQ: cfg.Bitcoind.ZMQ, Log: log})
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("%w, after bitcoind.wait %v", err, cfg.Bitcoind.Wait)
+	}
 	if err != nil {
 		return nil, exitError{exitChain, err}
 	}

@@ -100,7 +100,7 @@ func complain(stderr io.Writer, err error) int {
 // locked runs f with the network's folder made and ours alone.
 func locked(cfg *config, f func() error) error {
 	if err := os.MkdirAll(cfg.dir(), 0o700); err != nil {
-		return err
+		return fmt.Errorf("data-dir: %w", err)
 	}
 	unlock, err := lockDir(cfg.dir())
 	if err != nil {
