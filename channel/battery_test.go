@@ -58,12 +58,17 @@ const legend = `# What the battery of malformed input gets for an answer: a row 
 #   closing_signed below the range: answered in between, unless our last was our lowest already
 `
 
-// TestBattery throws every kind of input at every state and compares the answers with the table.
+// TestBattery throws every kind of input at every state and compares the answers with the table. With -short every fifth state has to do, for the
+// checks that hold whatever the answer: the table is of all.
 func TestBattery(t *testing.T) {
 	subjects := everyState(t, true)
 	table := map[string]map[string]string{}
 	inputs, seen := 0, map[string]int{}
-	for i := range subjects {
+	stride := 1
+	if testing.Short() {
+		stride = 5
+	}
+	for i := 0; i < len(subjects); i += stride {
 		x := &subjects[i]
 		class := x.s.Class()
 		for _, k := range kinds {
@@ -85,7 +90,10 @@ func TestBattery(t *testing.T) {
 			t.Fatalf("%s: the state was changed in place", x.name)
 		}
 	}
-	t.Logf("%d inputs in %d states: %v", inputs, len(subjects), seen)
+	t.Logf("%d inputs in %d states: %v", inputs, (len(subjects)+stride-1)/stride, seen)
+	if testing.Short() {
+		return
+	}
 	if inputs < 20_000 {
 		t.Errorf("only %d inputs", inputs)
 	}
