@@ -172,17 +172,14 @@ func TestFeeRatesStay(t *testing.T) {
 	estimate(`{"errors":["Insufficient data or no feerate found"],"blocks":0}`)
 	for range 30 {
 		w.mine(1)
-		w.follows(b)
+		w.follows(b) // the rates come a moment later
 		if got := b.FeeRates(); got != want {
 			t.Fatalf("%+v, want %+v", got, want)
 		}
 	}
 	estimate(`{"feerate":0.00008}`)
 	w.mine(1)
-	w.follows(b)
-	if got := b.FeeRates(); got.Urgent >= want.Urgent {
-		t.Errorf("%+v after the estimate fell", got)
-	}
+	w.await("a lower rate, after the estimate fell", func() bool { return b.FeeRates().Urgent < want.Urgent })
 	w = newWorld(t)
 	full := func(floor string) {
 		w.set(func() {
@@ -195,13 +192,11 @@ func TestFeeRatesStay(t *testing.T) {
 		t.Errorf("a full mempool: %+v", got)
 	}
 	full("0.00001")
-	for range 40 {
+	w.await("the floor, as there never was an estimate", func() bool {
 		w.mine(1)
 		w.follows(b)
-	}
-	if got := b.FeeRates(); got.Urgent != 253 {
-		t.Errorf("never an estimate: %+v", got)
-	}
+		return b.FeeRates().Urgent == 253
+	})
 }
 
 // FuzzAnswer feeds what bitcoind might send to all that reads it.

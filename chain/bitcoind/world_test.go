@@ -137,11 +137,11 @@ func (w *world) count(method string) int {
 // await polls until f holds.
 func (w *world) await(what string, f func() bool) {
 	w.t.Helper()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(time.Minute)
 	for !f() {
 		select {
 		case <-deadline:
-			w.t.Fatalf("%s: not in 10 seconds", what)
+			w.t.Fatalf("%s: not in a minute", what)
 		case <-time.After(time.Millisecond):
 		}
 	}
