@@ -33,7 +33,7 @@ var actions = []struct {
 	{"see blocks", 5, (*World).actSee, false},
 	{"tick", 6, (*World).actTick, false},
 	{"pay", 24, (*World).actPay, false},
-	{"pay held", 26, (*World).actPayHeld, false},
+	{"pay held", 24, (*World).actPayHeld, false},
 	{"unblock", 12, (*World).actUnblock, false},
 	{"mail", 12, (*World).actMail, false},
 	{"cancel", 4, (*World).actCancel, false},
@@ -42,7 +42,7 @@ var actions = []struct {
 	{"reorganise", 5, (*World).actReorg, false},
 	{"market", 5, (*World).actMarket, false},
 	{"keep quiet", 6, (*World).actMute, false},
-	{"cheat", 10, (*World).actCheat, true},
+	{"cheat", 12, (*World).actCheat, true},
 	{"bribe", 4, (*World).actBribe, true},
 }
 

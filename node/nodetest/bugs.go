@@ -56,6 +56,7 @@ const (
 	BugFeesReset
 	BugNearDust
 	BugForkKept
+	BugRowEarly
 	endOfBugs
 )
 
@@ -99,6 +100,7 @@ var Bugs = [endOfBugs]struct{ ID, Text string }{
 	BugBatched:              {"A6", "penalties are put together, and are lost together"},
 	BugFeesReset:            {"A8", "claims are put together, and their fees begin anew whenever one is lost"},
 	BugNearDust:             {"C2", "HTLCs a little above dust are left out when fees are reckoned"},
+	BugRowEarly:             {"P7", "the row of a revoked commitment is read while it may still be in the queue"},
 	BugForkKept:             {"A13", "channels do not hear of blocks that have left the chain"},
 }
 

@@ -21,7 +21,8 @@ type batch struct {
 	claims   []*claimed
 	lost     map[wire.OutPoint]bool // outputs that others have spent
 	broken   bool
-	versions int // how often its fee was raised since it was put together
+	versions int    // how often its fee was raised since it was put together
+	at       uint32 // when it was raised last
 }
 
 // claimed is an output of the batch, and the transactions that were made for it, the cheapest first.
@@ -195,6 +196,9 @@ func (b Bug) publish(n *node, owner channel.ID, tx *wire.MsgTx) *wire.MsgTx {
 	}
 	switch {
 	case b == BugFeesReset:
+		if h := n.height(); h != in.batch.at {
+			in.batch.versions, in.batch.at = in.batch.versions+1, h
+		}
 		return c.made[min(in.batch.versions, len(c.made)-1)]
 	case in.batch.broken:
 		return nil
@@ -249,7 +253,6 @@ func (b Bug) regroup(n *node, in *inbox) {
 			t.lost[c.out], conflict = true, true
 		}
 	}
-	t.versions++
 	if !conflict {
 		return
 	}

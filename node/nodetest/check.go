@@ -547,7 +547,7 @@ func (w *World) inTime(n *node) {
 	for _, in := range n.inboxes {
 		for _, h := range in.state.Received() {
 			child, ok := w.truth.child[nodeKey{n.index, h.HTLC.Key}]
-			if !ok || n.height() < h.HTLC.Expiry || w.cfg.congested && h.HTLC.Amount < lost || h.HTLC.Amount < worthless {
+			if !ok || n.height() < h.HTLC.Expiry || w.small(h.HTLC.Amount) {
 				continue
 			}
 			_, ended := w.truth.resolved[nodeKey{n.index, child}]
@@ -594,7 +594,7 @@ func (w *World) writtenChild(n *node, parent channel.Key, h *channel.HTLC) {
 	before, twice := w.truth.child[k]
 	w.must(invOneChild, !twice, "%s: HTLC %v is forwarded as %v, and was as %v", n.name, parent, h.Key, before)
 	w.truth.child[k] = h.Key
-	w.truth.dust[k] = h.Amount < worthless || w.cfg.congested && h.Amount < lost
+	w.truth.dust[k] = w.small(h.Amount)
 	body := n.disk.bodies[bodyKey{parent.Channel, channel.BodyKey{HTLC: parent.HTLC}}]
 	if body == nil {
 		w.must(invParent, false, "%s: HTLC %v is durable before its incoming HTLC %v", n.name, h.Key, parent)

@@ -212,6 +212,10 @@ func (n *node) chainNotices(in *inbox, t *turn, notices []channel.Notice) (bumps
 			n.wallet.undo(t)
 			n.wallet.release(x.Tx)
 		case channel.NeedRevoked:
+			if n.w.bug == BugRowEarly {
+				n.readRevoked(in.id, x.Number)
+				break
+			}
 			t.durable = append(t.durable, func() { n.readRevoked(in.id, x.Number) }) // the row may still be in the queue
 		}
 	}

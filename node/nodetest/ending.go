@@ -255,7 +255,7 @@ func (w *World) judgeHTLC(n *node, e *edge, x *ending, h *commitment.HTLCOutput)
 	offered := h.HTLC.Offered == (x.side == n.side(e))
 	paid := w.told1(n, e, &h.HTLC, offered)
 	who := w.gets(x.cm.OutPoint(int(h.Index)))
-	small := h.HTLC.Amount < worthless || w.cfg.congested && h.HTLC.Amount < lost
+	small := w.small(h.HTLC.Amount)
 	kind := map[bool]string{true: "offered", false: "received"}[offered]
 	w.stats.htlc(fmt.Sprintf("%s, paid %t, %s", kind, paid, map[bool]string{true: "ours", false: "not ours"}[who == n.index]))
 	switch {
@@ -268,6 +268,11 @@ func (w *World) judgeHTLC(n *node, e *edge, x *ending, h *commitment.HTLCOutput)
 	default:
 		w.must(invSwept, who != n.index, "%s on %s: HTLC %d was claimed, and told to have failed", n.name, e.name, h.HTLC.ID)
 	}
+}
+
+// small says that an HTLC may be lost on chain, whatever its owner does.
+func (w *World) small(amount lnwire.MilliSatoshi) bool {
+	return amount < worthless || w.cfg.congested && amount < lost
 }
 
 // lost is what a fee market that stays high may take from an HTLC, in msat: claims pay up to half of their value.

@@ -154,7 +154,7 @@ func (w *World) forfeit(n *node) (sum int64) {
 			continue
 		}
 		e := w.edges[k.key.Channel-1]
-		small := in.amount < worthless || w.cfg.congested && in.amount < lost
+		small := w.small(in.amount)
 		if e.view[n.side(e)] == onchain.Cheat || e.onChain && small {
 			sum += int64(out.amount)
 		}
@@ -174,7 +174,7 @@ func (w *World) judgeOutcomes() {
 	for _, p := range w.payments {
 		for _, part := range p.parts {
 			for i, e := range part.edges {
-				dust = dust || e.onChain && part.amounts[i] < worthless
+				dust = dust || e.onChain && w.small(part.amounts[i])
 			}
 		}
 		if p.payer.bad {

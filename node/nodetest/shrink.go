@@ -69,13 +69,27 @@ func Schedule(seed int64, steps int) []byte {
 			totals[half] += x.weight
 		}
 	}
-	if r.IntN(4) == 0 { // much at once, for those who fight over it later
+	var then []byte // what the second half begins with
+	switch theme := r.IntN(16); {
+	case theme == 0: // a siege: the payee settles nothing, in a market that stays high, and then claims late and one by one
+		s[1] = s[1]&^adversaryBits | 5 | congestedBit | holdsBit | dearBit
+		s = append(s, byteOf("pay", 20), byteOf("let it flow", 0))
+		then = []byte{byteOf("cheat", []int{2, 4, 8}[r.IntN(3)])}
+	case theme == 1: // a theft: the payee publishes what it has revoked, and its second stages fight with the penalties
+		s[1] = s[1]&^(adversaryBits|holdsBit) | 5
+		s = append(s, byteOf("pay", 21+r.IntN(3)), byteOf("let it flow", r.IntN(4)))
+		then = []byte{byteOf("cheat", []int{3, 5, 7, 10, 11}[r.IntN(5)]), byteOf("mine", 0), byteOf("bribe", r.IntN(4))}
+	case theme == 2: // a close while an HTLC is on its way
+		s[0] &^= forceBits
+		then = []byte{byteOf("pay", r.IntN(20)), byteOf("let it flow", 12+r.IntN(18)), byteOf("close", 1+r.IntN(2)), byteOf("let it flow", 0)}
+	case theme < 7: // much at once, for those who fight over it later
 		s = append(s, byteOf("pay", 19+r.IntN(5)), byteOf("let it flow", r.IntN(4)))
 	}
 	for len(s) < steps+configSize {
 		half := 0
 		if len(s) >= late {
 			half = 1
+			s, then = append(s, then...), nil
 		}
 		at := r.IntN(totals[half])
 		for _, x := range spans[half] {

@@ -4,9 +4,11 @@ import (
 	"encoding/hex"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -33,14 +35,12 @@ func TestSimulation(t *testing.T) {
 	} else if testing.Short() {
 		n = min(n, 300)
 	}
-	begin := time.Now()
-	stats, seed, err := search(first, n, *flagSteps, NoBug)
-	if err != nil {
+	s := &search{first: first, n: n, steps: *flagSteps, most: 20}
+	s.run()
+	t.Logf("seeds %d to %d: %s, %d failures\n%v", first, s.next-1, s.speed(), len(s.failed), &s.stats)
+	if seed, err := s.lowest(); err != nil {
 		t.Fatal(report(seed, err))
 	}
-	took := time.Since(begin)
-	t.Logf("seeds %d to %d in %.1f s: %.0f steps/s, %.0f seeds/s\n%v", first, first+int64(n)-1, took.Seconds(),
-		float64(stats.Steps)/took.Seconds(), float64(n)/took.Seconds(), stats)
 }
 
 // explain tells what happens in the schedule that was given.
@@ -60,49 +60,92 @@ func explain(t *testing.T) {
 	}
 }
 
-// search runs seeds over all cores, each core with a universe of its own, and returns the lowest seed that fails.
-func search(first int64, n, steps int, bug Bug) (*Stats, int64, error) {
+// search is a run of many seeds over all cores, each core with a universe of its own.
+type search struct {
+	first    int64
+	n, steps int
+	bug      Bug
+	most     int // failures after which it stops
+
+	mu     sync.Mutex
+	begin  time.Time
+	next   int64
+	told   int64 // seeds after which it was last told how far it is
+	stats  Stats
+	failed map[int64]error
+	err    error
+}
+
+// A long search says how far it is after so many seeds, and after so many of those what it has looked at.
+const (
+	tellEvery  = 5000
+	countEvery = 10
+)
+
+func (s *search) run() {
 	// Runs are short and leave nothing behind: what they have left is not worth looking for often.
 	defer debug.SetGCPercent(debug.SetGCPercent(800))
-	var mu sync.Mutex
-	next, last, begin := first, first+int64(n), time.Now()
-	var failed int64 = -1
-	var why error
-	total := &Stats{}
+	s.next, s.begin, s.failed = s.first, time.Now(), map[int64]error{}
 	var wg sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), n) {
+	for range min(runtime.GOMAXPROCS(0), s.n) {
 		wg.Go(func() {
 			u, err := NewUniverse()
-			for {
-				mu.Lock()
-				seed := next
-				next++
-				if done := seed - first; done > 0 && done%5000 == 0 && bug == NoBug {
-					fmt.Fprintf(os.Stderr, "%d of %d seeds, %.0f seeds/s\n", done, n, float64(done)/time.Since(begin).Seconds())
-				}
-				stop := err != nil || seed >= last || failed >= 0
-				mu.Unlock()
-				if stop {
-					break
-				}
-				if e := u.Run(Schedule(seed, steps), bug); e != nil {
-					mu.Lock()
-					if failed < 0 || seed < failed {
-						failed, why = seed, e
-					}
-					mu.Unlock()
-				}
-			}
-			mu.Lock()
 			if err != nil {
-				why = err
+				s.mu.Lock()
+				s.err = err
+				s.mu.Unlock()
+				return
 			}
-			total.Add(&u.Stats)
-			mu.Unlock()
+			for seed, ok := s.take(u); ok; seed, ok = s.take(u) {
+				if err := u.Run(Schedule(seed, s.steps), s.bug); err != nil {
+					s.fail(seed, err)
+				}
+			}
 		})
 	}
 	wg.Wait()
-	return total, failed, why
+}
+
+// take gives the next seed, and takes in what a universe has counted.
+func (s *search) take(u *Universe) (seed int64, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stats.Add(&u.Stats)
+	u.Stats = Stats{}
+	if done := int64(s.stats.Seeds); s.bug == NoBug && done-s.told >= tellEvery {
+		s.told = done
+		fmt.Fprintf(os.Stderr, "%d of %d seeds, %s, %d failures\n", done, s.n, s.speed(), len(s.failed))
+		if done/tellEvery%countEvery == 0 {
+			fmt.Fprintln(os.Stderr, &s.stats)
+		}
+	}
+	if s.next >= s.first+int64(s.n) || len(s.failed) >= s.most {
+		return 0, false
+	}
+	s.next++
+	return s.next - 1, true
+}
+
+func (s *search) fail(seed int64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failed[seed] = err; s.bug == NoBug {
+		fmt.Fprintf(os.Stderr, "seed %d fails: %v\n", seed, err)
+	}
+}
+
+func (s *search) speed() string {
+	took := time.Since(s.begin).Seconds()
+	return fmt.Sprintf("%.0f s, %.0f steps/s, %.0f seeds/s", took, float64(s.stats.Steps)/took, float64(s.stats.Seeds)/took)
+}
+
+// lowest is the first of the seeds that failed, and why.
+func (s *search) lowest() (int64, error) {
+	if len(s.failed) == 0 {
+		return 0, s.err
+	}
+	seed := slices.Min(slices.Collect(maps.Keys(s.failed)))
+	return seed, s.failed[seed]
 }
 
 // report shrinks a failing seed and tells it.
@@ -116,16 +159,10 @@ func report(seed int64, err error) string {
 	return fmt.Sprintf("seed %d: %v\n\nshrunk to %d bytes, -bytes %x:\n%s\n%v", seed, err, len(s), s, text, again)
 }
 
-var flagBugSeeds = flag.Int("bugseeds", 0, "seeds, from 1 on, in which TestBugs has to find every bug; 0: look at the one that found it last, else at a few")
+var flagBugSeeds = flag.Int("bugseeds", 0, "seeds, from 1 on, in which TestBugs has to find every bug; 0: look at the one that is known to find it")
 
-// fewSeeds are those of a run of the tests without -bugseeds. The bugs that need luck are not found in them; the table says so.
-const fewSeeds = 150
-
-// TestBugs puts bugs back, one at a time, and tells how many seeds it takes to find them.
+// TestBugs puts bugs back, one at a time. Each has a seed that finds it; how many seeds it takes from 1 on says a run with -bugseeds.
 func TestBugs(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes a while")
-	}
 	var table strings.Builder
 	for b := NoBug + 1; b < endOfBugs; b++ {
 		t.Run(Bugs[b].Text, func(t *testing.T) {
@@ -133,16 +170,15 @@ func TestBugs(t *testing.T) {
 				return
 			}
 			begin := time.Now()
-			seed, err := hunt(b)
-			switch {
-			case err == nil && *flagBugSeeds == 0 && foundBy[b] == 0:
-				fmt.Fprintf(&table, "\n%-4s %-88s not in %d seeds: -bugseeds 20000", Bugs[b].ID, Bugs[b].Text, fewSeeds)
-				return
-			case err == nil:
-				t.Errorf("%s: not found", Bugs[b].Text)
-				return
+			first, n := int64(1), *flagBugSeeds
+			if n == 0 {
+				first, n = foundBy[b], 1
 			}
-			if _, _, err := search(seed, 1, *flagSteps, NoBug); err != nil && b != BugNearDust { // that one is in the build
+			seed, err := hunt(b, first, n)
+			if err == nil {
+				t.Fatalf("%s: seeds %d to %d do not find it", Bugs[b].Text, first, first+int64(n)-1)
+			}
+			if _, err := hunt(NoBug, seed, 1); err != nil && b != BugNearDust { // that one is in the build
 				t.Fatalf("seed %d finds something without the bug: %v", seed, err)
 			}
 			fmt.Fprintf(&table, "\n%-4s %-88s seed %5d  %5.1f s  %s", Bugs[b].ID, Bugs[b].Text, seed, time.Since(begin).Seconds(), kindOf(err))
@@ -152,17 +188,10 @@ func TestBugs(t *testing.T) {
 }
 
 // hunt looks for the first seed that finds a bug.
-func hunt(b Bug) (int64, error) {
-	n := *flagBugSeeds
-	if n == 0 {
-		if foundBy[b] != 0 {
-			_, seed, err := search(foundBy[b], 1, *flagSteps, b)
-			return seed, err
-		}
-		n = fewSeeds
-	}
-	_, seed, err := search(1, n, *flagSteps, b)
-	return seed, err
+func hunt(b Bug, first int64, n int) (int64, error) {
+	s := &search{first: first, n: n, steps: *flagSteps, bug: b, most: 1}
+	s.run()
+	return s.lowest()
 }
 
 // FuzzNode has the fuzzer write schedules.

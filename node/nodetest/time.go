@@ -296,13 +296,16 @@ func (w *World) adversary(arg int) (*node, *edge) {
 	return n, mine[arg%len(mine)]
 }
 
-// ways in which the adversary goes on chain: how many commitments back, when it shows preimages, and by how many tenths it outbids.
+// ways in which the adversary goes on chain: how many commitments back, when it shows preimages, by how many tenths it outbids, and
+// whether it has just revoked that commitment, so that its peer's disk does not know yet.
 var ways = [...]struct {
 	age, late, stagger int
 	more               int64
+	sudden             bool
 }{
-	{0, -1000, 0, 0}, {0, -3, 0, 0}, {0, 2, 6, 90}, {1, -1000, 0, 30}, {0, 3, 6, 90},
-	{2, -1000, 0, 0}, {3, 20, 0, 0}, {5, -1000, 0, 100}, {0, 4, 6, 90}, {1000, -1000, 0, 0},
+	{0, -1000, 0, 0, false}, {0, -3, 0, 0, false}, {0, 2, 6, 90, false}, {1, -1000, 0, 30, false}, {0, 3, 6, 90, false},
+	{2, -1000, 0, 0, false}, {3, 20, 0, 0, false}, {5, -1000, 0, 100, false}, {0, 4, 6, 90, false}, {1000, -1000, 0, 0, false},
+	{1, -1000, 0, 30, true}, {1, 20, 0, 0, true},
 }
 
 // actCheat has the adversary publish a commitment, perhaps a revoked one.
@@ -312,10 +315,32 @@ func (w *World) actCheat(arg int) string {
 		return ""
 	}
 	way := ways[arg]
+	if way.sudden {
+		w.revokes(n, e)
+	}
 	if w.corrupt(n, e, way.age, way.late, way.stagger, way.more) == nil {
 		return ""
 	}
+	if way.sudden {
+		w.advance(1, 0)
+	}
 	return fmt.Sprintf("%s on %s, %+v", n.name, e.name, way)
+}
+
+// revokes has a node revoke what its peer lets it, and the peer hear it while its disk is slow.
+func (w *World) revokes(n *node, e *edge) {
+	l, side := e.link, n.side(e)
+	peer := w.nodes[l.nodes[1-side]]
+	peer.runAll()
+	peer.commit(all)
+	for _, who := range []*node{n, peer} {
+		for w.deliver(l, l.side(who.index)) {
+		}
+		who.runAll()
+		if who == n {
+			n.commit(all)
+		}
+	}
 }
 
 // actBribe has the next block take what the adversary wants, whatever others pay.
@@ -345,6 +370,10 @@ func (w *World) actClose(arg int) string {
 	}
 	if w.cfg.force {
 		w.truth.claimed[e] = true
+		if arg > 0 { // what the peer has said last is heard in the same turn
+			for w.deliver(e.link, n.side(e)) {
+			}
+		}
 		n.post(in, posted{ev: channel.ForceClose{Reason: "asked to"}})
 		return fmt.Sprintf("%s closes %s by force", n.name, e.name)
 	}
@@ -365,6 +394,9 @@ func (w *World) finish() {
 	}
 	waited := 0
 	for round := range 400 {
+		if w.chain.height() > w.finishAt+20_000 {
+			break
+		}
 		for _, l := range w.links {
 			w.connect(l)
 		}

@@ -51,13 +51,23 @@ type config struct {
 
 const configSize = 2
 
+// Bits of the first byte: by force if none is set. And of the second.
+const (
+	forceBits     = 6 << 5
+	adversaryBits = 7
+	blindBit      = 1 << 3
+	congestedBit  = 1 << 4
+	holdsBit      = 1 << 6
+	dearBit       = 1 << 7
+)
+
 func configOf(s []byte) config {
 	b, c := s[0], byte(0)
 	if len(s) > 1 {
 		c = s[1]
 	}
-	return config{topology: int(b & 3), eager: b&4 != 0, devices: b&8 != 0, deadlines: b&16 != 0, force: b>>5 < 2,
-		adversary: int(c & 7), blind: c&8 != 0, congested: c&16 != 0, holds: c&64 != 0, dear: c&128 != 0}
+	return config{topology: int(b & 3), eager: b&4 != 0, devices: b&8 != 0, deadlines: b&16 != 0, force: b&forceBits == 0,
+		adversary: int(c & adversaryBits), blind: c&blindBit != 0, congested: c&congestedBit != 0, holds: c&holdsBit != 0, dear: c&dearBit != 0}
 }
 
 // topologies: nodes by name, LSPs in capitals L and K; channels by the names of their ends, the first funds.
