@@ -83,6 +83,7 @@ func (l *loss) spoiled(file string) (dir string) {
 
 // TestOldDatabase: a node whose database was replaced by an older one does not start, says so in one line, and leaves the file as it is.
 func TestOldDatabase(t *testing.T) {
+	t.Parallel()
 	l := newLoss(t)
 	for _, x := range []struct {
 		name, file string
@@ -184,8 +185,12 @@ func (l *loss) closes(alice *process, consent bool) {
 	if c := alice.channels(); len(c) != 1 || c[0].Phase != "waiting" {
 		l.t.Errorf("alice's channels: %+v", c)
 	}
-	for i := 0; i < 200 && (alice.balance().Confirmed <= l.coins || l.bob.balance().Confirmed == 0); i++ {
-		l.mine(1, nobodys, alice, l.bob)
+	for i := 0; i < 80 && (alice.balance().Confirmed <= l.coins || l.bob.balance().Confirmed == 0); i++ {
+		blocks := 1
+		if i == 10 { // alice has hers: the most of what bob's to_self_delay asks
+			blocks = 120
+		}
+		l.mine(blocks, nobodys, alice, l.bob)
 	}
 	const fees = 20_000 // of sweeps that were overtaken by blocks on a busy machine; the old commitment differs by 30,000
 	if got := alice.balance().Confirmed - l.coins; got > l.balance || got < l.balance-fees {
@@ -207,6 +212,7 @@ func (l *loss) closes(alice *process, consent bool) {
 // TestRestoreSeed: a node restored from its words is the same node with the same coins, wherever they were, if the birthday is none or right; its
 // channels get numbers that were never used.
 func TestRestoreSeed(t *testing.T) {
+	t.Parallel()
 	w := newTown(t)
 	dir, seedWords := w.settle()
 	alice := w.run(dir)

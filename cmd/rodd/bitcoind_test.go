@@ -212,6 +212,7 @@ func TestOnBitcoind(t *testing.T) {
 
 // TestWrongBitcoind: a real bitcoind of another network, and a real one that does not know the password.
 func TestWrongBitcoind(t *testing.T) {
+	t.Parallel()
 	w := newTown(t)
 	dir := t.TempDir()
 	password := write(t, filepath.Join(dir, "password"), rightPassword)

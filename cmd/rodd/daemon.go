@@ -173,7 +173,7 @@ func (c *config) access() (bitcoind.Access, error) {
 
 // closePatience is how long the chain may take to close. On a full disk the embedded chain's database waits for ever
 // (goleveldb's DB.Close, once a write has failed); its journal makes the next start good.
-const closePatience = 5 * time.Second
+const closePatience = 2 * time.Second
 
 func closeChain(b chainBackend, log *slog.Logger) {
 	done := make(chan error, 1)

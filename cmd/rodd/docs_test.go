@@ -121,6 +121,7 @@ func TestUnit(t *testing.T) {
 
 // TestRegtestDoc: every rod and rodd command of regtest.md is one. Those of rod are run where no node answers, which they have to find out themselves.
 func TestRegtestDoc(t *testing.T) {
+	t.Parallel()
 	_, rod := built(t)
 	block := regexp.MustCompile("(?s)```sh\n(.*?)```").FindStringSubmatch(read(t, docs, "regtest.md"))
 	if block == nil {

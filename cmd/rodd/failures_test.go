@@ -142,6 +142,7 @@ func nobody(t *testing.T) string {
 // TestFailures: whatever keeps a node from starting is one clear line and its exit status, and nothing is damaged. (A full disk is
 // TestFullDisk; what needs channels, TestBackup.)
 func TestFailures(t *testing.T) {
+	t.Parallel()
 	whole, id := newStage(t)
 	wrong := write(t, filepath.Join(t.TempDir(), "password"), "wrong\n")
 	password := func(s stage) []string { return []string{"--seed.password-file", s.password} }
@@ -303,6 +304,7 @@ var words = strings.Repeat("abandon ", 23) + "art"
 // TestSignet: a node on signet has signet's addresses, invoices and folder, and takes neither an embedded chain nor an unencrypted seed. (Another
 // network's bitcoind or database is refused in TestFailures.)
 func TestSignet(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	file := write(t, filepath.Join(dir, "rodd.toml"), fmt.Sprintf("network = \"signet\"\n[chain]\nbackend = \"bitcoind\"\n[bitcoind]\naddr = %q\nuser = \"u\"\n",
 		fakeBitcoind(t, &chaincfg.SigNetParams)))

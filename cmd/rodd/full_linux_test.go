@@ -49,6 +49,7 @@ func smallDisk(t *testing.T) string {
 // TestFullDisk: a disk that is full at the start, that becomes full while the node runs, and that has no room for a backup. The first two end the
 // node with one clear line; the third it survives. With room again it is the node that it was.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	disk := smallDisk(t)
 	p := runRodd(t, disk)
 	p.post("/chain/blocks", api.Mine{Blocks: 3}, nil)

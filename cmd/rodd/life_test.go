@@ -49,6 +49,7 @@ func built(t testing.TB) (rodd, rod string) {
 
 // TestFreshMachine: with an empty home folder, no configuration and no argument, rodd comes up on the embedded chain, and rod getinfo answers.
 func TestFreshMachine(t *testing.T) {
+	t.Parallel()
 	rodd, rod := built(t)
 	if l, err := net.Listen("tcp", "127.0.0.1:9735"); err != nil {
 		t.Skipf("SKIPPED: the port of Lightning is taken: %v", err)
@@ -92,6 +93,7 @@ func TestFreshMachine(t *testing.T) {
 // TestDrain: asked to end, a node tells systemd, ends its streams, says on the way that it is not ready, and ends with 0; killed, it leaves a lock and
 // a socket that do not keep the next one from starting.
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	dir, plain := t.TempDir(), nobody(t)
 	p := runRodd(t, dir, "--listen.metrics", plain)
 	req, _ := http.NewRequestWithContext(t.Context(), "GET", "http://rod/v1/events", nil)
@@ -167,6 +169,7 @@ func TestGate(t *testing.T) {
 
 // TestHundredChannels prints how long a node with 100 channels takes from its start as a process to being ready, and how much memory it has then.
 func TestHundredChannels(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("opens 100 channels")
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"io"
 	"net"
 	"os"
@@ -24,6 +25,8 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asRodd) != "" {
 		main()
 	}
+	// They wait for processes more than they compute. Whoever says otherwise on the command line is heard.
+	_ = flag.Set("test.parallel", "6")
 	status := m.Run()
 	if programs != "" {
 		os.RemoveAll(programs)

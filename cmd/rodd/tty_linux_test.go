@@ -89,6 +89,7 @@ func converse(t *testing.T, args []string, talk ...[2]string) (status int, scree
 
 // TestTerminal: on a terminal the words and the password are asked for, the password twice and unseen.
 func TestTerminal(t *testing.T) {
+	t.Parallel()
 	const first, again = "Password of the seed: ", "Once more: "
 	args := func(more ...string) []string {
 		return append(more, "--data-dir", t.TempDir(), "--chain.backend", "bitcoind", "--network", "signet")
