@@ -58,7 +58,8 @@ const (
 	idleTick = 5 * time.Millisecond
 )
 
-var errStopped = errors.New("the node is stopped")
+// ErrStopped says that the node ended before what was asked for was durable, or known to be.
+var ErrStopped = errors.New("the node is stopped")
 
 // commitQueue is the one ordered way to the disk.
 type commitQueue struct {
@@ -96,7 +97,7 @@ func (q *commitQueue) put(t *turn) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
-		t.answer(errStopped)
+		t.answer(ErrStopped)
 		return
 	}
 	q.turns = append(q.turns, t)
@@ -174,7 +175,7 @@ func (q *commitQueue) close(drop bool) {
 	q.mu.Lock()
 	if drop {
 		for _, t := range q.turns {
-			t.answer(errStopped)
+			t.answer(ErrStopped)
 		}
 		q.turns = nil
 	}
@@ -199,7 +200,7 @@ func (n *Node) committer() {
 		}
 		if err := n.write(group); err != nil {
 			for _, t := range group {
-				t.answer(errStopped)
+				t.answer(ErrStopped)
 			}
 			n.fail(fmt.Errorf("writing to the store: %w", err))
 			return

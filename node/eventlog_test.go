@@ -387,7 +387,7 @@ func (v *witness) watch(n *Node) {
 		ev, err := r.Next(context.Background()) // ends with the node
 		v.mu.Lock()
 		switch {
-		case errors.Is(err, errStopped):
+		case errors.Is(err, ErrStopped):
 			v.mu.Unlock()
 			return
 		case v.bad != nil:

@@ -291,7 +291,7 @@ func (r *Reader) Close() {
 }
 
 // Next waits for the next event. A *NoEventError says that it is not there to be had. After the node has stopped and
-// everything is read it returns errStopped.
+// everything is read it returns ErrStopped.
 func (r *Reader) Next(ctx context.Context) (Event, error) {
 	for {
 		ev, err := r.read()
@@ -334,7 +334,7 @@ func (r *Reader) read() (Event, error) {
 			r.batch = nil
 			return ev, nil
 		case r.at == next && closed:
-			return Event{}, errStopped
+			return Event{}, ErrStopped
 		case r.at == next:
 			return Event{}, errNotYet
 		case r.at < oldest || r.at > next:
@@ -349,7 +349,7 @@ func (r *Reader) read() (Event, error) {
 			ev, r.batch = r.batch[0], r.batch[1:]
 			return ev, nil
 		case err != nil && r.ended():
-			return Event{}, errStopped // the files are closed
+			return Event{}, ErrStopped // the files are closed
 		case err != nil:
 			return Event{}, err
 		case !r.pruned(oldest):

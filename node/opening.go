@@ -58,7 +58,7 @@ func (n *Node) Open(ctx context.Context, o OpenChannel) (channel.ID, error) {
 			n.engine.postEvent(in, channel.ForceClose{Reason: "opening was given up"})
 			return 0, ctx.Err()
 		case <-n.stopping:
-			return 0, errStopped
+			return 0, ErrStopped
 		}
 	}
 }

@@ -112,7 +112,7 @@ func (n *Node) pay(ctx context.Context, k Kind, old *chainhash.Hash, draw func()
 	case <-ctx.Done():
 		return Sent{}, ctx.Err()
 	case <-n.stopping:
-		return Sent{}, errStopped
+		return Sent{}, ErrStopped
 	}
 }
 

@@ -3,14 +3,18 @@ package api
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
+
+	"lightningrod/node"
 )
 
 var errFound = errors.New("found")
@@ -178,6 +182,18 @@ func TestErrors(t *testing.T) {
 		}
 		if e := failed.Error; w.Code != x.status || e.Code != x.code || e.Field != x.field || e.Bound != x.bound || e.Message == "" {
 			t.Errorf("%s %s %.60s: %d %+v", x.method, x.path, x.body, w.Code, *e)
+		}
+	}
+}
+
+// What the node refuses has changed nothing; what its end interrupted may have been done, and its idempotency key stays taken.
+func TestAsError(t *testing.T) {
+	for err, want := range map[error]Code{
+		errors.New("no route"): Refused, fmt.Errorf("x: %w", node.ErrStopped): Unavailable, fmt.Errorf("x: %w", context.DeadlineExceeded): Unavailable,
+		invalid("field", "bound", "text"): Invalid,
+	} {
+		if e := asError(err); e.Code != want {
+			t.Errorf("%v is %s, want %s", err, e.Code, want)
 		}
 	}
 }

@@ -1,9 +1,12 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
+
+	"lightningrod/node"
 )
 
 // Code says what kind of error it is. The set is closed.
@@ -54,11 +57,15 @@ func invalid(field, bound, format string, args ...any) *Error {
 	return &Error{Code: Invalid, Field: field, Bound: bound, Message: field + ": " + fmt.Sprintf(format, args...)}
 }
 
-// asError makes any error fit to leave: what is not ours already is a refusal of the node in its own words.
+// asError makes any error fit to leave: what is not ours already is a refusal of the node in its own words. But of what the node's end, or the
+// end of the caller's patience, interrupted nobody knows whether it was done.
 func asError(err error) *Error {
 	var e *Error
-	if errors.As(err, &e) {
+	switch {
+	case errors.As(err, &e):
 		return e
+	case errors.Is(err, node.ErrStopped), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return &Error{Code: Unavailable, Message: err.Error()}
 	}
 	return &Error{Code: Refused, Message: err.Error()}
 }

@@ -112,7 +112,10 @@ func (d *Daemon) Connect(ctx context.Context, in ConnectPeer) (Peer, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, connectPatience)
 	defer cancel()
-	if err := d.Node.Connect(ctx, id, in.Addr); err != nil {
+	switch err := d.Node.Connect(ctx, id, in.Addr); {
+	case errors.Is(err, context.DeadlineExceeded):
+		return Peer{}, &Error{Code: Refused, Field: "address", Message: fmt.Sprintf("no answer from %s in %v", in.Addr, connectPatience)}
+	case err != nil:
 		return Peer{}, err
 	}
 	if in.Keep {
