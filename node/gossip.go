@@ -335,8 +335,15 @@ func (g *gossip) channelUsable(in *inbox) {
 	}
 }
 
-// renew makes a new channel_update of ours. A channel that is not announced is told to its peer alone.
+// renew makes a new channel_update of ours, which failures are to enclose from now on: lnd takes one that may have it and has not for garbage,
+// and its sender for faulty. No lock may be held.
 func (g *gossip) renew(in *inbox) {
+	g.makeUpdate(in)
+	g.node.think(g.node.channelEvent(in))
+}
+
+// makeUpdate is the part of renew that concerns gossip. A channel that is not announced is told to its peer alone.
+func (g *gossip) makeUpdate(in *inbox) {
 	n := g.node
 	s := in.state.Load()
 	scid := s.ShortID()
