@@ -23,7 +23,10 @@ type Cln struct {
 	calls  atomic.Uint64
 }
 
-var _ Node = (*Cln)(nil)
+var (
+	_ Hodler  = (*Cln)(nil)
+	_ Offerer = (*Cln)(nil)
+)
 
 // FindCln is the command in ROD_CLN, or lightningd from PATH. Without one the test is skipped, also where other programs have to be there:
 // this one has to only if ROD_REQUIRE_PEERS has the word cln.
@@ -45,7 +48,7 @@ func NewCln(t testing.TB, name string, btc *Bitcoin, options ...string) *Cln {
 	p.command = append(append(command,
 		"--network=regtest", "--lightning-dir="+p.dir, "--alias="+name, "--bind-addr="+c.addr, "--rpc-file="+c.socket, "--log-level="+level("info"),
 		"--disable-plugin=bcli", "--plugin="+plugin, "--regtest-bitcoind="+btc.Access.Addr, "--regtest-cookie="+btc.Access.Cookie,
-		"--developer", "--dev-bitcoind-poll=1", "--dev-fast-gossip", "--autoconnect-seeker-peers=0", "--disable-dns",
+		"--developer", "--allow-deprecated-apis=true", "--dev-bitcoind-poll=1", "--dev-fast-gossip", "--autoconnect-seeker-peers=0", "--disable-dns",
 	), options...)
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
@@ -144,16 +147,23 @@ func (c *Cln) Address() (string, error) {
 	return out.Bech32, err
 }
 
-func (c *Cln) Coins() (sat int64, err error) {
+func (c *Cln) Coins() (sat int64, err error) { return c.coins("") }
+
+// Keeps is what of a transaction's outputs is in the wallet. lightningd does not sweep what is its own in the commitment of the other.
+func (c *Cln) Keeps(txid string) (sat int64, err error) { return c.coins(txid) }
+
+// coins are those of a transaction, or all.
+func (c *Cln) coins(txid string) (sat int64, err error) {
 	var out struct {
 		Outputs []struct {
+			Txid   string
 			Msat   int64 `json:"amount_msat"`
 			Status string
 		}
 	}
 	err = c.ask("listfunds", nil, &out)
 	for _, o := range out.Outputs {
-		if o.Status == "confirmed" {
+		if o.Status == "confirmed" && (txid == "" || txid == o.Txid) {
 			sat += o.Msat / 1000
 		}
 	}
@@ -202,7 +212,7 @@ func (c *Cln) Close(funding string, force bool) error {
 		switch {
 		case x.funding() != funding:
 		case force:
-			return c.ask("dev-fail", map[string]any{"id": x.ID}, nil)
+			return c.ask("dev-fail", map[string]any{"id": x.Peer}, nil) // of its one channel
 		default:
 			return c.ask("close", map[string]any{"id": x.ID}, nil)
 		}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/lightningnetwork/lnd/lnwire"
 )
@@ -53,6 +54,10 @@ func (c *Cln) Pay(p Payment) (Outcome, error) {
 
 // pay pays an invoice, of BOLT 11 or 12.
 func (c *Cln) pay(invoice, hash string) (Outcome, error) {
+	// What an earlier payment has taught it goes: for an hour it would not try again what a channel could not carry while it was disconnected.
+	if err := c.ask("askrene-age", map[string]any{"layer": "xpay", "cutoff": time.Now().Unix() + 1}, nil); err != nil {
+		return Outcome{}, err
+	}
 	var out struct {
 		Amount uint64 `json:"amount_msat"`
 		Sent   uint64 `json:"amount_sent_msat"`

@@ -11,7 +11,7 @@ import (
 
 // hodl is a payment that waits at its payee.
 type hodl struct {
-	payee    *regtest.Lnd
+	payee    regtest.Hodler
 	preimage []byte
 	done     chan struct{}
 	outcome  regtest.Outcome
@@ -35,8 +35,8 @@ func (w *world) hodl(l *line) error {
 	}
 	h := &hodl{done: make(chan struct{})}
 	var ok bool
-	if h.payee, ok = payee.(*regtest.Lnd); !ok {
-		return errors.New("the payee has to be an lnd")
+	if h.payee, ok = payee.(regtest.Hodler); !ok {
+		return errors.New("the payee has no invoices that wait")
 	}
 	inv, preimage, err := h.payee.Hodl(uint64(amount))
 	if err != nil {
@@ -161,7 +161,7 @@ func (w *world) swept(l *line) error {
 		}
 	}
 	fees := feesSince(w.btc, f.height)
-	left, err := w.unspent(f.funding)
+	left, err := w.unspent(f.funding, a, b)
 	if err != nil {
 		return err
 	}
@@ -212,7 +212,7 @@ func (f *forced) judge(l *line, nodes []regtest.Node, fees, left int64) error {
 func feesSince(btc *regtest.Bitcoin, height uint32) (fees int64) {
 	for h, hash := btc.Tip(); h > height; h-- {
 		block := btc.Block(hash)
-		const subsidy, halving = 50_0000_0000, 150 // regtest
+		const subsidy = 50_0000_0000
 		fees += outputs(block.Transactions[0]) - subsidy>>(h/halving)
 		hash = block.Header.PrevBlock
 	}
@@ -231,13 +231,27 @@ func unspentOutputs(btc *regtest.Bitcoin, tx string) (left int64) {
 	return left
 }
 
+// keeper is a node that leaves outputs of its own where they are, as coins of its wallet.
+type keeper interface {
+	Keeps(txid string) (sat int64, err error)
+}
+
 // unspent sums the outputs that nobody has claimed of the transaction that spent the funding output: two anchors at most.
-func (w *world) unspent(funding string) (left int64, err error) {
+func (w *world) unspent(funding string, ends ...regtest.Node) (left int64, err error) {
 	tx := w.commitment(funding)
 	if tx == "" {
 		return 0, errors.New("the funding output is not spent")
 	}
 	left = unspentOutputs(w.btc, tx)
+	for _, n := range ends {
+		if k, ok := n.(keeper); ok {
+			kept, err := k.Keeps(tx)
+			if err != nil {
+				return 0, err
+			}
+			left -= kept
+		}
+	}
 	if left > 2*330 {
 		return 0, fmt.Errorf("%d sat of the commitment %s are not claimed", left, tx)
 	}

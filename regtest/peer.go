@@ -39,6 +39,21 @@ type Node interface {
 	Graph() (Graph, error)
 }
 
+// Hodler is a node that can let a payment wait. Hodl makes an invoice, Accepted says whether all of its payment waits, and Settle takes what does.
+type Hodler interface {
+	Node
+	Hodl(msat uint64) (inv Invoice, preimage []byte, err error)
+	Accepted(Invoice) (bool, error)
+	Settle(preimage []byte) error
+}
+
+// Offerer is a node that knows the offers of BOLT 12. PayOffer asks for an invoice by onion message, and pays it.
+type Offerer interface {
+	Node
+	Offer(msat uint64) (string, error)
+	PayOffer(offer string) (Outcome, error)
+}
+
 // Opening is a channel to be opened to a connected node.
 type Opening struct {
 	Peer     string

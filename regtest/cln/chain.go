@@ -56,7 +56,8 @@ func (p *plugin) block(params json.RawMessage) (any, error) {
 	return map[string]any{"blockhash": hash, "block": text}, err
 }
 
-// fees are estimates in sat per 1000 vbytes; where bitcoind has none, which is so on a chain without a market, what its mempool demands.
+// fees are estimates in sat per 1000 vbytes; where bitcoind has none, which is so on a chain without a market, twice what its mempool demands: lightningd
+// takes some of its claims for lighter than they are, and those are refused at the floor.
 func (p *plugin) fees(json.RawMessage) (any, error) {
 	var pool struct {
 		Min   float64 `json:"mempoolminfee"`
@@ -72,7 +73,11 @@ func (p *plugin) fees(json.RawMessage) (any, error) {
 		if err := p.call(&estimate, "estimatesmartfee", blocks); err != nil {
 			return nil, err
 		}
-		rates = append(rates, map[string]int64{"blocks": blocks, "feerate": max(floor, satoshi(estimate.Feerate))})
+		rate := satoshi(estimate.Feerate)
+		if rate == 0 {
+			rate = 2 * floor
+		}
+		rates = append(rates, map[string]int64{"blocks": blocks, "feerate": max(floor, rate)})
 	}
 	return map[string]any{"feerate_floor": floor, "feerates": rates}, nil
 }

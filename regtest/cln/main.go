@@ -39,6 +39,7 @@ type plugin struct {
 
 	mu       sync.Mutex
 	out      *json.Encoder
+	height   uint32
 	hodls    map[string]*hodl       // by payment hash
 	routes   map[string][]string    // nodes that the last HTLC of a payment passed, by payment hash
 	failures map[string]failure     // of the last HTLC that failed, by payment hash
@@ -61,7 +62,11 @@ func run(in io.Reader, out io.Writer) error {
 				go p.answer(m, serve)
 			}
 		} else if hear, ok := notifications[m.Method]; ok {
-			if err := hear(p, m.Params); err != nil {
+			var params map[string]json.RawMessage // what there is to hear stands there by the topic's name
+			if err := json.Unmarshal(m.Params, &params); err != nil {
+				return fmt.Errorf("%s: %w", m.Method, err)
+			}
+			if err := hear(p, params[m.Method]); err != nil {
 				return fmt.Errorf("%s: %w", m.Method, err)
 			}
 		}
@@ -117,6 +122,7 @@ func init() { // not at the declaration: the manifest lists them
 }
 
 var notifications = map[string]func(*plugin, json.RawMessage) error{
+	"block_added":    (*plugin).blockAdded,
 	"pay_part_start": (*plugin).partBegins,
 	"pay_part_end":   (*plugin).partEnds,
 }

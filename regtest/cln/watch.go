@@ -3,15 +3,21 @@ package main
 import (
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strconv"
 )
 
-// hodl is a payment that waits here until it is settled.
+// hodl is a payment that waits here until it is settled, or about to expire.
 type hodl struct {
-	htlcs   int
-	settled chan struct{} // closed then
+	htlcs  int
+	expiry uint32        // height, of the first of them; 0: none is here
+	late   bool          // it has waited too long, and fails
+	over   chan struct{} // closed when it waits no longer
 }
+
+// margin is how many blocks before its expiry an HTLC is failed, so that its sender need not close the channel.
+const margin = 12
 
 // hash reads the payment hash that a command is about.
 func hash(params json.RawMessage) (string, error) {
@@ -30,7 +36,7 @@ func (p *plugin) hodl(params json.RawMessage) (any, error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.hodls[h] = &hodl{settled: make(chan struct{})}
+	p.hodls[h] = &hodl{over: make(chan struct{})}
 	return struct{}{}, nil
 }
 
@@ -59,31 +65,61 @@ func (p *plugin) settle(params json.RawMessage) (any, error) {
 	defer p.mu.Unlock()
 	if x := p.hodls[h]; x != nil {
 		delete(p.hodls, h)
-		close(x.settled)
+		close(x.over)
 	}
 	return struct{}{}, nil
 }
 
+// blockAdded fails what has waited too long.
+func (p *plugin) blockAdded(params json.RawMessage) error {
+	var in struct{ Height uint32 }
+	if err := json.Unmarshal(params, &in); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.height = in.Height
+	for h, x := range p.hodls {
+		if x.expiry != 0 && in.Height+margin >= x.expiry {
+			delete(p.hodls, h)
+			x.late = true
+			close(x.over)
+		}
+	}
+	return nil
+}
+
 // accepted is asked of every HTLC that is irrevocably committed, forwarded ones too.
 func (p *plugin) accepted(params json.RawMessage) (any, error) {
-	var in struct{ HTLC json.RawMessage }
+	var in struct {
+		HTLC struct {
+			Hash   string `json:"payment_hash"`
+			Msat   uint64 `json:"amount_msat"`
+			Expiry uint32 `json:"cltv_expiry"`
+		}
+	}
 	if err := json.Unmarshal(params, &in); err != nil {
 		return nil, err
 	}
-	h, err := hash(in.HTLC)
-	if err != nil {
-		return nil, err
-	}
 	p.mu.Lock()
-	x := p.hodls[h]
-	if x != nil {
-		x.htlcs++
+	defer p.mu.Unlock()
+	x := p.hodls[in.HTLC.Hash]
+	if x == nil {
+		return goOn, nil
+	}
+	x.htlcs++
+	if x.expiry == 0 || in.HTLC.Expiry < x.expiry {
+		x.expiry = in.HTLC.Expiry
 	}
 	p.mu.Unlock()
-	if x != nil {
-		<-x.settled
+	<-x.over
+	p.mu.Lock()
+	if !x.late {
+		return goOn, nil
 	}
-	return goOn, nil
+	const incorrectOrUnknownPaymentDetails = 0x400f // BOLT 4 "Failure Messages": with the amount and the height
+	reason := fmt.Sprintf("%04x%016x%08x", incorrectOrUnknownPaymentDetails, in.HTLC.Msat, p.height)
+	return map[string]string{"result": "fail", "failure_message": reason}, nil
 }
 
 // goOn is the answer to a hook that changes nothing.
@@ -106,16 +142,9 @@ type part struct {
 	Code int    `json:"error_code"`
 }
 
-// told is a notification of lightningd's payer, which is a plugin too.
-func told(params json.RawMessage) (part, error) {
-	var in struct{ Payload part }
-	err := json.Unmarshal(params, &in)
-	return in.Payload, err
-}
-
 func (p *plugin) partBegins(params json.RawMessage) error {
-	x, err := told(params)
-	if err != nil {
+	var x part
+	if err := json.Unmarshal(params, &x); err != nil {
 		return err
 	}
 	var nodes []string
@@ -129,8 +158,8 @@ func (p *plugin) partBegins(params json.RawMessage) error {
 }
 
 func (p *plugin) partEnds(params json.RawMessage) error {
-	x, err := told(params)
-	if err != nil {
+	var x part
+	if err := json.Unmarshal(params, &x); err != nil {
 		return err
 	}
 	p.mu.Lock()

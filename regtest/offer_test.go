@@ -17,10 +17,10 @@ func (w *world) payOffer(l *line) error {
 	if err != nil {
 		return err
 	}
-	payer, okPayer := a.(*regtest.Ldk)
-	payee, okPayee := b.(*regtest.Ldk)
+	payer, okPayer := a.(regtest.Offerer)
+	payee, okPayee := b.(regtest.Offerer)
 	if !okPayer || !okPayee {
-		return errors.New("only LDK knows offers")
+		return errors.New("both have to know offers")
 	}
 	offer, err := payee.Offer(uint64(amount))
 	if err != nil {
