@@ -43,6 +43,7 @@ func init() { // not at the declaration: a script's line refers to its command
 		"disconnect":     {"disconnect NODE NODE", 2, 2, nil, (*world).disconnect},
 		"open":           {"open NODE NODE CAPACITY [private] [push=AMOUNT]", 3, 4, []string{"push"}, (*world).open},
 		"usable":         {"usable NODE NODE [CHANNELS]", 2, 3, nil, (*world).usable},
+		"invoice":        {"invoice NAME NODE AMOUNT", 3, 3, nil, (*world).invoice},
 		"pay":            {payUsage, 3, 6, payOptions, (*world).pay},
 		"keep paying":    {"keep " + payUsage, 3, 6, payOptions, (*world).keepPaying},
 		"pay offer":      {"pay offer NODE NODE AMOUNT", 3, 3, nil, (*world).payOffer},
@@ -76,22 +77,23 @@ func init() { // not at the declaration: a script's line refers to its command
 
 // world is a chain and nodes on it.
 type world struct {
-	t       *testing.T
-	kind    string
-	btc     *regtest.Bitcoin
-	fees    *regtest.Fees
-	nodes   map[string]regtest.Node
-	down    map[string]bool  // stopped or killed
-	coins   map[string]int64 // of those that are or were down, when that began
-	begun   map[string]int64 // msat that they had in their channels when these were opened
-	closing map[[2]string]*closing
-	wires   map[[2]string]*regtest.Wire
-	flows   []*flow
-	holding *holding
-	hodls   map[string]*hodl
-	forced  *forced
-	again   sync.WaitGroup // connections that are made again after a cut
-	script  string         // that runs
+	t        *testing.T
+	kind     string
+	btc      *regtest.Bitcoin
+	fees     *regtest.Fees
+	nodes    map[string]regtest.Node
+	down     map[string]bool  // stopped or killed
+	coins    map[string]int64 // of those that are or were down, when that began
+	begun    map[string]int64 // msat that they had in their channels when these were opened
+	closing  map[[2]string]*closing
+	wires    map[[2]string]*regtest.Wire
+	flows    []*flow
+	holding  *holding
+	hodls    map[string]*hodl
+	invoices map[string]regtest.Invoice
+	forced   *forced
+	again    sync.WaitGroup // connections that are made again after a cut
+	script   string         // that runs
 }
 
 func newWorld(t *testing.T, kind string) *world {
@@ -99,7 +101,7 @@ func newWorld(t *testing.T, kind string) *world {
 	if kind == "lnd" {
 		regtest.FindLnd(t) // before anything else starts
 	}
-	w := &world{t: t, kind: kind, btc: regtest.Bitcoind(t), nodes: map[string]regtest.Node{}, down: map[string]bool{}, coins: map[string]int64{}, begun: map[string]int64{}, closing: map[[2]string]*closing{}, wires: map[[2]string]*regtest.Wire{}, hodls: map[string]*hodl{}}
+	w := &world{t: t, kind: kind, btc: regtest.Bitcoind(t), nodes: map[string]regtest.Node{}, down: map[string]bool{}, coins: map[string]int64{}, begun: map[string]int64{}, closing: map[[2]string]*closing{}, wires: map[[2]string]*regtest.Wire{}, hodls: map[string]*hodl{}, invoices: map[string]regtest.Invoice{}}
 	w.fees = regtest.NewFees(t, w.btc)
 	t.Cleanup(w.again.Wait)
 	w.btc.Mine(1, burn) // a chain whose tip is young: nodes wait for that

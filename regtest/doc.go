@@ -13,6 +13,7 @@
 //	go test ./regtest -run 'Interop/peer/lnd'                    # one column of the table
 //	go test ./regtest -run 'Interop/peer/lnd/kill_us' -v         # one cell, with the time of every line
 //	go test ./regtest -run Interop -matrix table.md              # the table, to a file too
+//	go test ./regtest -run FailuresAreShown -v                   # which script shows which failure of BOLT 4
 //
 // ROD_KEEP names a folder where those of the nodes are kept, and ROD_LOG=debug has them write more. To add a scenario, write a script; to add
 // a kind of peer, implement Node and name it in kinds (interop_test.go).

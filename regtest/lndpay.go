@@ -42,7 +42,7 @@ type lndRequest struct {
 func (l *Lnd) Pay(p Payment) (Outcome, error) {
 	in := map[string]any{"timeout_seconds": 60, "fee_limit_msat": "1000000000", "max_parts": max(1, p.Parts), "no_inflight_updates": true}
 	switch {
-	case p.LessFee != 0 || p.LessExpiry != 0:
+	case p.LessFee != 0 || p.LessExpiry != 0 || p.Wrong != "":
 		return l.payRoute(p)
 	case p.Unknown || p.FinalExpiry != 0:
 		if err := l.spellOut(p, in); err != nil {
@@ -128,43 +128,110 @@ func (l *Lnd) decode(text string) (r lndRequest, err error) {
 	return r, l.api.do("GET", "/v1/payreq/"+text, nil, &r)
 }
 
-// payRoute pays over the route that lnd would take, with a smaller fee or expiry for the first hop.
-func (l *Lnd) payRoute(p Payment) (Outcome, error) {
-	r, err := l.decode(p.Invoice)
-	if err != nil {
-		return Outcome{}, err
+// lndRoute is a route in lnd's words, as it comes and goes.
+type lndRoute struct {
+	fields map[string]any
+	hops   []map[string]any
+	total  uint64 // msat that the payee is promised
+	height float64
+}
+
+func (r *lndRoute) last() map[string]any { return r.hops[len(r.hops)-1] }
+
+// shift moves all expiries.
+func (r *lndRoute) shift(blocks float64) {
+	r.fields["total_time_lock"] = r.fields["total_time_lock"].(float64) + blocks
+	for _, h := range r.hops {
+		h["expiry"] = h["expiry"].(float64) + blocks
 	}
-	hash, err := unhex(r.HashText)
-	if err != nil {
-		return Outcome{}, err
-	}
+}
+
+// lndWrongs are what can be wrong with a route on purpose, besides too little for the first hop.
+var lndWrongs = map[string]func(*lndRoute){
+	"next":         func(r *lndRoute) { r.hops[1]["chan_id"] = "1" }, // a channel of nobody's
+	"small":        func(r *lndRoute) {},                             // found for a thousand times the amount
+	"early":        func(r *lndRoute) { r.shift(r.height + 1 - r.last()["expiry"].(float64)) },
+	"late":         func(r *lndRoute) { r.shift(2016) },
+	"record":       func(r *lndRoute) { r.last()["custom_records"] = records(map[uint64][]byte{65536: {0}}) }, // even and unknown
+	"final-expiry": func(r *lndRoute) { r.last()["expiry"] = r.last()["expiry"].(float64) + 1 },
+	"final-amount": func(r *lndRoute) { r.fields["total_amt_msat"] = less(r.fields["total_amt_msat"], 1) },
+	"promise":      func(r *lndRoute) { r.total++ },
+}
+
+// route is the one that lnd would take for a payment of its first hop's amount.
+func (l *Lnd) route(dest string, msat uint64, finalExpiry int) (*lndRoute, error) {
 	var found struct{ Routes []map[string]any }
-	ask := map[string]any{"amt_msat": strconv.FormatUint(r.Msat, 10), "final_cltv_delta": r.Expiry}
-	if err := l.api.do("POST", "/v1/graph/routes/"+r.Destination+"/0", ask, &found); err != nil {
-		return Outcome{}, err
+	ask := map[string]any{"amt_msat": strconv.FormatUint(msat, 10), "final_cltv_delta": finalExpiry}
+	if err := l.api.do("POST", "/v1/graph/routes/"+dest+"/0", ask, &found); err != nil {
+		return nil, err
 	}
 	if len(found.Routes) == 0 {
-		return Outcome{}, errors.New("no route")
+		return nil, errors.New("no route")
 	}
-	route := found.Routes[0]
-	hops, _ := route["hops"].([]any)
-	if len(hops) < 2 {
-		return Outcome{}, fmt.Errorf("a route of %d hops has nobody to forward", len(hops))
+	height, err := l.Height()
+	r := &lndRoute{fields: found.Routes[0], total: msat, height: float64(height)}
+	hops, _ := r.fields["hops"].([]any)
+	for _, h := range hops {
+		r.hops = append(r.hops, h.(map[string]any))
 	}
-	first, last := hops[0].(map[string]any), hops[len(hops)-1].(map[string]any)
-	for field, of := range map[string]map[string]any{"fee_msat": first, "total_amt_msat": route, "total_fees_msat": route} {
+	for _, old := range []string{"total_amt", "total_fees"} { // rounded, of old
+		delete(r.fields, old)
+	}
+	return r, err
+}
+
+// carry makes the route one for this amount, at the same fees.
+func (r *lndRoute) carry(msat uint64) {
+	down := int64(r.total - msat)
+	r.total = msat
+	r.fields["total_amt_msat"] = less(r.fields["total_amt_msat"], down)
+	for _, h := range r.hops {
+		h["amt_to_forward_msat"] = less(h["amt_to_forward_msat"], down)
+	}
+}
+
+// payRoute pays over the route that lnd would take, with something wrong about it.
+func (l *Lnd) payRoute(p Payment) (Outcome, error) {
+	q, err := l.decode(p.Invoice)
+	if err != nil {
+		return Outcome{}, err
+	}
+	hash, err := unhex(q.HashText)
+	if err != nil {
+		return Outcome{}, err
+	}
+	found := q.Msat
+	if p.Wrong == "small" {
+		found *= 1000
+	}
+	r, err := l.route(q.Destination, found, q.Expiry)
+	if err != nil {
+		return Outcome{}, err
+	}
+	r.carry(q.Msat)
+	if forwarded := p.LessFee != 0 || p.LessExpiry != 0 || p.Wrong == "next"; forwarded && len(r.hops) < 2 {
+		return Outcome{}, fmt.Errorf("a route of %d hops has nobody to forward", len(r.hops))
+	}
+	for field, of := range map[string]map[string]any{"fee_msat": r.hops[0], "total_amt_msat": r.fields, "total_fees_msat": r.fields} {
 		of[field] = less(of[field], p.LessFee)
 	}
 	// What the hop is told of the next one stays; what it gets itself has less distance to that.
-	route["total_time_lock"] = route["total_time_lock"].(float64) - float64(p.LessExpiry)
-	for _, old := range []string{"total_amt", "total_fees"} { // rounded, of old
-		delete(route, old)
+	r.fields["total_time_lock"] = r.fields["total_time_lock"].(float64) - float64(p.LessExpiry)
+	if p.Wrong != "" {
+		spoil, ok := lndWrongs[p.Wrong]
+		if !ok {
+			return Outcome{}, fmt.Errorf("lnd cannot do %q wrong", p.Wrong)
+		}
+		spoil(r)
 	}
-	last["mpp_record"] = map[string]any{"payment_addr": r.Secret, "total_amt_msat": strconv.FormatUint(r.Msat, 10)}
-	last["tlv_payload"] = true
+	r.last()["mpp_record"] = map[string]any{"payment_addr": q.Secret, "total_amt_msat": strconv.FormatUint(r.total, 10)}
+	r.last()["tlv_payload"] = true
 	var attempt lndAttempt
-	err = l.api.do("POST", "/v2/router/route/send", map[string]any{"payment_hash": hash, "route": route}, &attempt)
-	return attempt.outcome(), err
+	if err := l.api.do("POST", "/v2/router/route/send", map[string]any{"payment_hash": hash, "route": r.fields}, &attempt); err != nil {
+		return Outcome{}, err
+	}
+	// It holds the mistakes against the hops.
+	return attempt.outcome(), l.api.do("POST", "/v2/router/mc/reset", struct{}{}, nil)
 }
 
 // less is a number that lnd writes as text, minus something.

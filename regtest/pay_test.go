@@ -22,10 +22,11 @@ import (
 
 // The words of pay: any takes every outcome, a refusal too; withdrawn has the payee take its invoice back before it is paid; unknown pays another hash
 // than the invoice's; blinded wants an invoice with blinded paths of so many hops before the payee
-// (one if it does not say) and dummies after it; fee and expiry are what the first hop gets too little of.
-const payUsage = "pay NODE NODE AMOUNT [xTIMES] [any] [withdrawn] [unknown] [blinded[=HOPS[+DUMMIES]]] [paths=N] [by=AT_A_TIME] [parts=N] [less-fee=AMOUNT] [less-expiry=BLOCKS] [fails=NAME] [hop=N]"
+// (one if it does not say) and dummies after it; fee and expiry are what the first hop gets too little of;
+// wrong names something else that is wrong with the route (lndWrongs). with names an invoice that was made before.
+const payUsage = "pay NODE NODE AMOUNT [xTIMES] [any] [withdrawn] [unknown] [blinded[=HOPS[+DUMMIES]]] [paths=N] [by=AT_A_TIME] [parts=N] [less-fee=AMOUNT] [less-expiry=BLOCKS] [wrong=WHAT] [with=NAME] [fails=NAME] [hop=N]"
 
-var payOptions = []string{"by", "parts", "blinded", "paths", "less-fee", "less-expiry", "fails", "hop"}
+var payOptions = []string{"by", "parts", "blinded", "paths", "less-fee", "less-expiry", "wrong", "with", "fails", "hop"}
 
 // wish is a line that pays.
 type wish struct {
@@ -45,6 +46,7 @@ func readWish(l *line) (x wish, err error) {
 		return x, err
 	}
 	x = wish{amount: uint64(v), times: 1, fails: l.options["fails"]}
+	x.payment.Wrong = l.options["wrong"]
 	for _, word := range l.words[3:] {
 		times, ok := strings.CutPrefix(word, "x")
 		switch {
@@ -96,13 +98,34 @@ func readPath(text string) (p *regtest.PathWish, err error) {
 	return p, err
 }
 
-// pay pays invoices, so many at a time, and waits for all outcomes.
-func (w *world) pay(l *line) error {
-	a, b, err := w.pair(l)
+// invoice makes one for later.
+func (w *world) invoice(l *line) error {
+	b, err := w.node(l.words[1])
 	if err != nil {
 		return err
 	}
+	amount, err := msat(l.words[2])
+	if err != nil {
+		return err
+	}
+	w.invoices[l.words[0]], err = b.Invoice(uint64(amount))
+	return err
+}
+
+// pay pays invoices, so many at a time, and waits for all outcomes.
+func (w *world) pay(l *line) error {
 	x, err := readWish(l)
+	if err != nil {
+		return err
+	}
+	a, err := w.node(l.words[0])
+	if err != nil {
+		return err
+	}
+	if name := l.options["with"]; name != "" { // its payee may be down
+		return payOne(a, w.invoices[name], x)
+	}
+	b, err := w.node(l.words[1])
 	if err != nil {
 		return err
 	}

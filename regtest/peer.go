@@ -106,6 +106,7 @@ type Payment struct {
 	Unknown    bool  // another payment hash
 	LessFee    int64 // msat, that the first hop gets too little
 	LessExpiry int   // blocks, likewise
+	Wrong      string // one of the wrongs of its kind, by name
 
 	// FinalExpiry is the blocks that the payee gets, where more than the invoice wants; 0: what that wants.
 	FinalExpiry int

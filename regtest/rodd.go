@@ -224,7 +224,7 @@ func (r *Rodd) invoice(msat uint64, blinding string) (Invoice, error) {
 func (r *Rodd) Withdraw(Invoice) error { return errors.New("rodd cannot withdraw an invoice") }
 
 func (r *Rodd) Pay(p Payment) (o Outcome, err error) {
-	if len(p.FirstHop) > 0 || p.Unknown || p.FinalExpiry != 0 || p.LessFee != 0 || p.LessExpiry != 0 {
+	if len(p.FirstHop) > 0 || p.Unknown || p.FinalExpiry != 0 || p.LessFee != 0 || p.LessExpiry != 0 || p.Wrong != "" {
 		return o, errors.New("rodd pays what an invoice says, and nothing else")
 	}
 	var out struct {

@@ -86,7 +86,7 @@ func readLine(text string) (l line, err error) {
 	l.text = strings.Join(strings.Fields(text), " ")
 	l.options = map[string]string{}
 	for _, w := range strings.Fields(text) {
-		if name, value, ok := strings.Cut(w, "="); ok && name != "" {
+		if name, value, ok := strings.Cut(w, "="); ok && name != "" && !strings.HasPrefix(w, "--") { // an option of a program is a word
 			l.options[name] = value
 		} else {
 			l.words = append(l.words, w)
