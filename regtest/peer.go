@@ -103,9 +103,9 @@ type Payment struct {
 	Parts   int // at most; 0: one
 
 	// What is wrong with it on purpose; not every kind can do that.
-	Unknown    bool  // another payment hash
-	LessFee    int64 // msat, that the first hop gets too little
-	LessExpiry int   // blocks, likewise
+	Unknown    bool   // another payment hash
+	LessFee    int64  // msat, that the first hop gets too little
+	LessExpiry int    // blocks, likewise
 	Wrong      string // one of the wrongs of its kind, by name
 
 	// FinalExpiry is the blocks that the payee gets, where more than the invoice wants; 0: what that wants.
