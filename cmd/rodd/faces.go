@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -40,11 +39,8 @@ func (s *starting) gate(h http.Handler) http.Handler {
 			h.ServeHTTP(w, r)
 			return
 		}
-		e := &api.Error{Code: api.Unavailable, Message: "the node is starting: " + s.how()}
-		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Retry-After", "1")
-		w.WriteHeader(e.Status())
-		_ = json.NewEncoder(w).Encode(map[string]*api.Error{"error": e})
+		api.Answer(w, &api.Error{Code: api.Unavailable, Message: "the node is starting: " + s.how()})
 	})
 }
 

@@ -15,7 +15,7 @@ import (
 
 // field is one input or output field as its tags describe it.
 type field struct {
-	index    int
+	index    []int // as reflect's FieldByIndex has it
 	name     string
 	in       string // path, query or body
 	typ      reflect.Type
@@ -25,12 +25,19 @@ type field struct {
 	hex      int     // bytes that a hex string stands for; 0: not hex
 }
 
-// fieldsOf reads the tags of a struct type.
+// fieldsOf reads the tags of a struct type. The fields of one that is embedded are its own.
 func fieldsOf(t reflect.Type) []field {
 	var all []field
 	for i := range t.NumField() {
 		sf := t.Field(i)
-		f := field{index: i, typ: sf.Type, doc: sf.Tag.Get("doc"), required: sf.Tag.Get("required") == "true"}
+		if sf.Anonymous {
+			for _, f := range fieldsOf(sf.Type) {
+				f.index = append([]int{i}, f.index...)
+				all = append(all, f)
+			}
+			continue
+		}
+		f := field{index: sf.Index, typ: sf.Type, doc: sf.Tag.Get("doc"), required: sf.Tag.Get("required") == "true"}
 		for _, in := range []string{"path", "query", "json"} {
 			if name, _, _ := strings.Cut(sf.Tag.Get(in), ","); name != "" {
 				f.name, f.in = name, in
@@ -103,7 +110,7 @@ func decode(r *http.Request, body []byte, in any) error {
 		switch f.in {
 		case "path":
 			given[f.name] = true
-			if err := f.parse(r.PathValue(f.name), v.Field(f.index)); err != nil {
+			if err := f.parse(r.PathValue(f.name), v.FieldByIndex(f.index)); err != nil {
 				return err
 			}
 		case "query":
@@ -111,7 +118,7 @@ func decode(r *http.Request, body []byte, in any) error {
 				continue
 			}
 			given[f.name] = true
-			if err := f.parse(query.Get(f.name), v.Field(f.index)); err != nil {
+			if err := f.parse(query.Get(f.name), v.FieldByIndex(f.index)); err != nil {
 				return err
 			}
 			query.Del(f.name)
@@ -121,7 +128,7 @@ func decode(r *http.Request, body []byte, in any) error {
 		return invalid(name, "", "no such parameter")
 	}
 	for _, f := range fields {
-		if err := f.check(v.Field(f.index), given[f.name]); err != nil {
+		if err := f.check(v.FieldByIndex(f.index), given[f.name]); err != nil {
 			return err
 		}
 	}

@@ -14,11 +14,10 @@ type HTLCRef struct {
 	ID      Number `path:"htlc_id"`
 }
 
-// MailClient is whose box it is.
-type MailClient struct {
+// BoxPage is a page of a client's box.
+type BoxPage struct {
+	Page
 	Client string `path:"client" hex:"33" doc:"node id"`
-	After  string `query:"after" max:"128" doc:"the next of the page before"`
-	Limit  int    `query:"limit" min:"0" max:"1000" doc:"0: 100"`
 }
 
 // LetterRef names an onion message in a box.
@@ -104,6 +103,6 @@ func owedID(x node.Debt) string {
 	return "htlc:" + Number(x.Key.Channel).String() + ":" + Number(x.Key.HTLC).String()
 }
 
-func listLetters(s *Server, _ context.Context, in MailClient) (List[Letter], error) {
-	return page(s.node.Letters(in.Client), Page{After: in.After, Limit: in.Limit}, func(x Letter) string { return x.ID.String() })
+func listLetters(s *Server, _ context.Context, in BoxPage) (List[Letter], error) {
+	return page(s.node.Letters(in.Client), in.Page, func(x Letter) string { return x.ID.String() })
 }

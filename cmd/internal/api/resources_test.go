@@ -315,7 +315,8 @@ func TestClients(t *testing.T) {
 
 // A channel that goes on chain says what each of its outputs waits for.
 func TestPending(t *testing.T) {
-	l, _ := lsp(t, newChain(t))
+	l, client := lsp(t, newChain(t))
+	client.stop() // so that the commitment is not the client's
 	var all List[Channel]
 	waits := func(what string, f func([]Pending) bool) Pending {
 		t.Helper()

@@ -190,8 +190,7 @@ func page[T any](all []T, p Page, key func(T) string) (List[T], error) {
 
 // HeldPage is Page with a state.
 type HeldPage struct {
-	After string `query:"after" max:"128" doc:"the next of the page before"`
-	Limit int    `query:"limit" min:"0" max:"1000" doc:"0: 100"`
+	Page
 	State string `query:"state" max:"20" doc:"only those in this state: held, waiting, part, on way, void, failed or fulfilled"`
 }
 
@@ -200,7 +199,7 @@ func listHeld(s *Server, _ context.Context, in HeldPage) (List[HTLC], error) {
 	if in.State != "" {
 		all = slices.DeleteFunc(all, func(x HTLC) bool { return x.State != in.State })
 	}
-	return page(all, Page{After: in.After, Limit: in.Limit}, func(x HTLC) string { return x.Channel.String() + ":" + Number(x.ID).String() })
+	return page(all, in.Page, func(x HTLC) string { return x.Channel.String() + ":" + Number(x.ID).String() })
 }
 
 func health(s *Server, _ context.Context, _ Empty) (Empty, error) { return Empty{}, nil }

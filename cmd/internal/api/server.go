@@ -134,34 +134,33 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt *route, truste
 		status = answerError(w, err)
 		return
 	}
+	var answer []byte
+	status, answer = s.act(r, rt, who, body, in.Interface())
+	write(w, status, answer)
+}
+
+// act does what a request that is good asks for. A mutation with a key is done once.
+func (s *Server) act(r *http.Request, rt *route, who string, body []byte, in any) (status int, answer []byte) {
 	ctx := r.Context()
-	if rt.mutates {
-		if r.Header.Get("Idempotency-Key") != "" {
-			ctx = context.WithoutCancel(ctx) // whoever lost the connection can ask again
-		}
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, patience)
-		defer cancel()
-	}
-	act := func() (int, []byte) {
-		out, err := rt.call(s, ctx, in.Interface())
+	do := func() (int, []byte) {
+		out, err := rt.call(s, ctx, in)
 		if err != nil {
 			e := asError(err)
 			return e.Status(), encode(errorBody{e})
 		}
 		return http.StatusOK, encode(out)
 	}
-	var answer []byte
-	if rt.mutates {
-		if s.draining() {
-			status = answerError(w, errDraining)
-			return
-		}
-		status, answer = s.ledger.once(r, who, body, rt.secret, act)
-	} else {
-		status, answer = act()
+	switch {
+	case !rt.mutates:
+		return do()
+	case s.draining():
+		return errDraining.Status(), encode(errorBody{errDraining})
+	case r.Header.Get("Idempotency-Key") != "":
+		ctx = context.WithoutCancel(ctx) // whoever lost the connection can ask again
 	}
-	write(w, status, answer)
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return s.ledger.once(r, who, body, rt.secret, do)
 }
 
 // errorBody is the JSON of a failure.
@@ -183,6 +182,9 @@ func write(w http.ResponseWriter, status int, body []byte) {
 	w.WriteHeader(status)
 	_, _ = w.Write(body)
 }
+
+// Answer answers a request with an error.
+func Answer(w http.ResponseWriter, e *Error) { answerError(w, e) }
 
 func answerError(w http.ResponseWriter, err error) (status int) {
 	e := asError(err)
