@@ -78,8 +78,8 @@ func (b Bug) onChain(n *node, in *inbox, notices []channel.Notice) []channel.Not
 	return slices.DeleteFunc(notices, func(x channel.Notice) bool { return x == channel.Warn{} })
 }
 
-// withhold tells of a preimage only when the removal is irrevocable. If the channel goes on chain before, the commitment that is
-// confirmed decides: an HTLC that it has not was not paid.
+// withhold tells of a preimage only when the removal is irrevocable, or somebody needs it upstream. If the channel goes on chain before, the
+// commitment that is confirmed decides: an HTLC that it has not was not paid.
 func (b Bug) withhold(n *node, in *inbox, notices []channel.Notice) (heard []channel.Notice) {
 	for _, x := range notices {
 		r, ok := x.(channel.Resolved)
@@ -97,6 +97,8 @@ func (b Bug) withhold(n *node, in *inbox, notices []channel.Notice) (heard []cha
 		switch {
 		case h == nil:
 			heard = append(heard, r)
+		case !closed && n.needs(r):
+			heard = append(heard, r)
 		case !closed:
 			rest = append(rest, r)
 		case owner != map[Bug]onchain.Owner{BugMissingTheirs: onchain.Remote, BugMissingOurs: onchain.Local}[b] || n.w.hasOutput(n, in.edge, h.HTLC):
@@ -110,6 +112,16 @@ func (b Bug) withhold(n *node, in *inbox, notices []channel.Notice) (heard []cha
 	}
 	in.withheld = rest
 	return heard
+}
+
+// needs says that the incoming HTLC of a forwarded one is in a channel on its way to the chain.
+func (n *node) needs(r channel.Resolved) bool {
+	f, ok := r.Origin.(channel.Forward)
+	if !ok {
+		return false
+	}
+	in := n.get(f.In.Channel)
+	return in == nil || in.state.Phase() >= channel.PhaseClosing
 }
 
 // hasOutput says whether an HTLC that a node offered has an output in the commitment that was confirmed.

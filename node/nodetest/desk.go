@@ -80,7 +80,7 @@ func (n *node) watch(owner channel.ID, r chain.Request) {
 		}
 		facts, err := n.tracker.Rescan(b, uint64(owner))
 		if err != nil {
-			n.w.fail("rescan: %v", err)
+			n.w.fail("%v\n  %s: %v", invRead, n.name, err)
 		}
 		n.facts(facts)
 	}

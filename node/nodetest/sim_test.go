@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	flagSeeds = flag.Int("seeds", 600, "runs of TestSimulation; of many, progress is printed to standard error")
+	flagSeeds = flag.Int("seeds", 3000, "runs of TestSimulation; of many, progress is printed to standard error")
 	flagFirst = flag.Int64("first", 1, "the first seed")
 	flagSeed  = flag.Int64("seed", -1, "the only run of TestSimulation")
 	flagBytes = flag.String("bytes", "", "a schedule in hex, to be told what happens in it")
@@ -33,7 +33,7 @@ func TestSimulation(t *testing.T) {
 	if *flagSeed >= 0 {
 		first, n = *flagSeed, 1
 	} else if testing.Short() {
-		n = min(n, 300)
+		n = min(n, 150)
 	}
 	s := &search{first: first, n: n, steps: *flagSteps, most: 20}
 	s.run()
