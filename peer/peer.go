@@ -168,7 +168,7 @@ func (p *Peer) stopping() bool {
 // run is the life of a connection whose turn has come: it calls Events until the connection ends.
 func (p *Peer) run() {
 	go p.write()
-	p.log.Info("connected", "addr", p.Addr(), "inbound", p.inbound)
+	p.log.Info("connected", "addr", fmt.Sprint(p.Addr()), "inbound", p.inbound)
 	p.cfg.Events.Connected(p)
 	close(p.up)
 

@@ -25,31 +25,26 @@ func runNode(ctx context.Context, cfg *config, keeper *seedKeeper, log *slog.Log
 	if err != nil {
 		return err
 	}
+	if keeper.unseen {
+		log.Info("a new seed was made, for the chain in the same folder", "file", keeper.path())
+	}
 	backend, err := openChain(ctx, cfg, log)
 	if err != nil {
 		return err
 	}
 	defer closeChain(backend, log)
 
-	conf := cfg.node()
-	conf.Seed, conf.Backend, conf.Log = secret, backend, log
-	if conf.Origin, conf.Birthday, err = keeper.origin(); err != nil {
-		return err
-	}
-	n, err := node.New(conf)
+	n, err := openNode(cfg, keeper, secret, backend, log)
 	if err != nil {
-		return explain(err)
+		return err
 	}
 	defer func() {
 		if e := n.Stop(); e != nil && err == nil {
 			err = fmt.Errorf("the node stopped: %w", e)
 		}
 	}()
-	if err := keeper.settled(); err != nil { // the database knows now
-		return err
-	}
 	daemon := &api.Daemon{
-		Node: n, Params: conf.Params, Alias: cfg.Alias, LSP: cfg.LSP, Backend: cfg.Chain.Backend, Version: version(), Backups: cfg.BackupDir,
+		Node: n, Params: cfg.params(), Alias: cfg.Alias, LSP: cfg.LSP, Backend: cfg.Chain.Backend, Version: version(), Backups: cfg.BackupDir,
 	}
 	if c, ok := backend.(*embedded.Chain); ok {
 		daemon.Miner = c
@@ -87,6 +82,23 @@ func runNode(ctx context.Context, cfg *config, keeper *seedKeeper, log *slog.Log
 	}
 	_ = notify("STOPPING=1")
 	return nil
+}
+
+// openNode opens the node's files.
+func openNode(cfg *config, keeper *seedKeeper, secret []byte, backend node.Backend, log *slog.Logger) (n *node.Node, err error) {
+	conf := cfg.node()
+	conf.Seed, conf.Backend, conf.Log = secret, backend, log
+	if conf.Origin, conf.Birthday, err = keeper.origin(); err != nil {
+		return nil, err
+	}
+	if n, err = node.New(conf); err != nil {
+		return nil, explain(err)
+	}
+	if err := keeper.settled(); err != nil { // the database knows now
+		n.Stop()
+		return nil, err
+	}
+	return n, nil
 }
 
 // explain gives what New refuses its exit status, and says what can be done.

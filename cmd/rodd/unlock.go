@@ -23,6 +23,7 @@ type seedKeeper struct {
 	cfg            *config
 	stdin          *os.File
 	stdout, stderr io.Writer
+	unseen         bool // open made a seed whose words nobody has seen
 }
 
 func (k *seedKeeper) path() string { return filepath.Join(k.cfg.dir(), "seed") }
@@ -35,7 +36,8 @@ func (k *seedKeeper) open() ([]byte, error) {
 		if k.cfg.Chain.Backend != "embedded" && !isTerminal(k.stdout) {
 			return nil, exitError{exitSeed, fmt.Errorf("no seed in %s: make one with rodd init, which shows its 24 words, or with rodd init --restore from words", k.cfg.dir())}
 		}
-		if err := k.create(isTerminal(k.stdout)); err != nil {
+		k.unseen = !isTerminal(k.stdout)
+		if err := k.create(!k.unseen); err != nil {
 			return nil, err
 		}
 		file, err = os.ReadFile(k.path())
