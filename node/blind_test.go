@@ -2,8 +2,10 @@ package node
 
 import (
 	"bytes"
+	"crypto/rand"
 	"strings"
 	"testing"
+	"time"
 
 	"lightningrod/node/graph"
 	"lightningrod/node/invoice"
@@ -148,6 +150,30 @@ func TestBlindedFailures(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// An introduction node's answer takes a random time up to a second. That the failures above arrive shows that it is given.
+func TestProbeDelay(t *testing.T) {
+	n := &Node{cfg: Config{Rand: rand.Reader}}
+	seen := map[time.Duration]bool{}
+	for range 100 {
+		d := n.probeDelay()
+		if d < 0 || d >= maxProbeDelay {
+			t.Fatal(d)
+		}
+		seen[d] = true
+	}
+	if len(seen) < 50 {
+		t.Errorf("%d different of 100", len(seen))
+	}
+}
+
+func TestRequiresFeature(t *testing.T) {
+	for vector, want := range map[string]bool{"": false, "\x02": false, "\xaa\xaa": false, "\x01": true, "\x10\x00": true} {
+		if requiresFeature([]byte(vector)) != want {
+			t.Errorf("%x: %v", vector, !want)
+		}
+	}
 }
 
 // Payloads of a payment with two nodes before the path, and of one that begins with us.

@@ -1,13 +1,17 @@
 package node
 
 import (
+	"encoding/binary"
 	"fmt"
 	"sync"
+	"time"
 
 	"lightningrod/channel"
 	"lightningrod/node/forward"
 	"lightningrod/onion"
 	"lightningrod/rod"
+
+	"github.com/lightningnetwork/lnd/lnwire"
 )
 
 // brain is what decides about HTLCs and messages, under one mutex: the forwarder with its rod table, the payer's and
@@ -91,6 +95,10 @@ func (n *Node) command(c forward.Command) {
 		n.settle(c.Key, c.Outcome, c.Clear)
 	case forward.FailWith:
 		reason, err := n.router.Fail(&c.HTLC.Onion, c.HTLC.Hash, c.HTLC.PathKey, c.Message)
+		if c.Message.Code() == lnwire.CodeInvalidBlinding { // we are the introduction node: all others fail malformed
+			time.AfterFunc(n.probeDelay(), func() { n.settleFailure(c.HTLC, reason, err, c.Clear) })
+			break
+		}
 		n.settleFailure(c.HTLC, reason, err, c.Clear)
 	case forward.WrapWith:
 		reason, err := n.router.Wrap(&c.HTLC.Onion, c.HTLC.Hash, c.HTLC.PathKey, c.Reason)
@@ -99,6 +107,20 @@ func (n *Node) command(c forward.Command) {
 		panic(fmt.Sprintf("unknown command %T", c))
 	}
 }
+
+// probeDelay is how long a failure waits at the introduction node of a blinded path.
+//
+// BOLT 4 "Route Blinding": a random time, so that a prober does not learn from the moment of the answer how far away the payee is. A crash
+// meanwhile is one before the failure was posted: recovery decides anew.
+func (n *Node) probeDelay() time.Duration {
+	b, err := n.random32()
+	if err != nil {
+		return maxProbeDelay
+	}
+	return time.Duration(binary.BigEndian.Uint32(b[:])) * maxProbeDelay / (1 << 32)
+}
+
+const maxProbeDelay = time.Second
 
 func (n *Node) settle(k channel.Key, o channel.Outcome, clear []forward.Row) {
 	p := posted{ev: channel.Settle{HTLC: k.HTLC, Outcome: o}, rows: rowOps(clear)}

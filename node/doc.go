@@ -19,7 +19,8 @@
 // What leaves the node waits for the disk; what stays inside does not. A turn
 // is queued before its notices are passed on, so that anything it causes is
 // behind it in the queue, and the disk always holds a prefix of what the node
-// thought. Nothing of a lost tail was ever seen outside.
+// thought. Nothing of a lost tail was ever seen outside. Only failures of blinded
+// payments are posted later, by timers (probeDelay).
 //
 // Events are numbered by the committer and written with the group that caused them, so they are a log: whoever reads them goes on at any
 // number that is kept (Node.Events). Those that come without rows wait up to 50 ms for a group that has some, as messages which
