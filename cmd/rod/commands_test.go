@@ -179,7 +179,7 @@ func TestCommands(t *testing.T) {
 		t.Fatal(l)
 	}
 	for _, args := range [][]string{{"peer", "list"}, {"payment", "list"}, {"held", "list"}, {"held", "requests"}, {"mailbox", "list"}, {"token", "list"}, {"node", "info"},
-		{"event", "list", "--limit", "3"}, {"node", "health"}, {"node", "api"}, {"channel", "show", "1"},
+		{"event", "list", "--limit", "3"}, {"event", "list", "--limit", "3", "--last"}, {"node", "health"}, {"node", "api"}, {"channel", "show", "1"},
 		{"owed", "list"}, {"client", "list"}, {"webhook", "list"}, {"listunspent"}, {"listchaintxns"}, {"held", "list", "--state", "held"}} {
 		if l, _ := rod(a, 0, args...); l == nil {
 			t.Errorf("%v said nothing", args)
@@ -202,6 +202,7 @@ func TestCommands(t *testing.T) {
 		{exitFailed, "", []string{"bumpfee", strings.Repeat("00", 32), "1000"}},
 		{exitFailed, "", []string{"client", "show", strings.Repeat("02", 33)}},
 		{exitFailed, "", []string{"webhook", "remove", "0011223344556677"}},
+		{exitUsage, "one of them", []string{"event", "list", "--last", "--after", "1"}},
 		{exitUsage, "--limit 0 outside 1..1000", []string{"event", "list", "--limit", "0"}},
 		{exitUsage, "after: ", []string{"event", "list", "--after", "1000000"}},
 		{exitUsage, "one of them", []string{"event", "follow", "--new", "--after", "1"}},

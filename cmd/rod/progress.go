@@ -372,6 +372,7 @@ func (s *session) event(ev api.Event) error {
 type listEvents struct {
 	After api.Number `help:"Those after the event of this number; if not given: from the oldest on."`
 	Limit int        `default:"100" help:"How many at most, 1 to 1000."`
+	Last  bool       `help:"The newest of all, instead of the oldest."`
 }
 
 // Run shows the events there are.
@@ -379,8 +380,27 @@ func (c *listEvents) Run(s *session) error {
 	if c.Limit < 1 || c.Limit > 1000 {
 		return wrong("--limit %d outside 1..1000", c.Limit)
 	}
+	if c.Last {
+		newest, err := s.newest()
+		switch {
+		case err != nil:
+			return err
+		case c.After != 0:
+			return wrong("--last and --after: one of them")
+		}
+		c.After = newest - min(newest, api.Number(c.Limit))
+	}
 	var l api.List[api.Event]
-	if err := s.call("GET", fmt.Sprintf("/events?after=%s&limit=%d", c.After, c.Limit), nil, &l, ""); err != nil {
+	ask := func() error {
+		return s.call("GET", fmt.Sprintf("/events?after=%s&limit=%d", c.After, c.Limit), nil, &l, "")
+	}
+	err := ask()
+	var e *api.Error
+	if errors.As(err, &e) && e.Code == api.Gone && c.Last { // fewer are kept
+		c.After = e.Oldest - 1
+		err = ask()
+	}
+	if err != nil {
 		return err
 	}
 	if !s.plain() {

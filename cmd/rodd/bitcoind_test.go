@@ -120,6 +120,7 @@ func (w *town) open(from, to *process) api.Number {
 	w.confirm(from, to)
 	for _, p := range []*process{from, to} {
 		until(w.t, "a usable channel", func() bool { return p.info().UsableCount > 0 })
+		until(w.t, "that in the log", func() bool { return strings.Contains(p.stderr.String(), `"channel.ready"`) })
 	}
 	return ref.Channel
 }

@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-
 	"slices"
 	"strconv"
 	"strings"

@@ -60,6 +60,8 @@ func runNode(ctx context.Context, cfg *config, keeper *seedKeeper, log *slog.Log
 	}
 	defer faces.close(server)
 	faces.serve()
+	stopNews := goNews(n, log)
+	defer stopNews()
 	if err := startNode(ctx, n, log); err != nil {
 		return err
 	}
