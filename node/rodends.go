@@ -90,6 +90,9 @@ func (n *Node) SendAsync(a AsyncPay) (uint64, error) {
 	return start.ID, <-done
 }
 
+// ErrNoAsync says that there is no such Rod payment under way.
+var ErrNoAsync = errors.New("no such Rod payment is under way")
+
 // CancelAsync takes a Rod payment back: the LSP is told to let go of what it holds, and the payment fails when it has. If
 // the payee has the payment by then, it succeeds all the same.
 func (n *Node) CancelAsync(id uint64) error {
@@ -97,7 +100,7 @@ func (n *Node) CancelAsync(id uint64) error {
 	n.brain.mu.Lock()
 	if _, ok := n.brain.payer.Dest(id); !ok {
 		n.brain.mu.Unlock()
-		return fmt.Errorf("payment %d is no Rod payment that is under way", id)
+		return fmt.Errorf("%w: %d", ErrNoAsync, id)
 	}
 	done := make(chan error, 1)
 	n.payerSays(&turn{done: []chan<- error{done}}, n.brain.payer.Cancel(id))

@@ -56,6 +56,7 @@ func TestAsyncPayment(t *testing.T) {
 
 	invoice, _ := o.rod(b.socket, 0, "addinvoice", "1000sat", "-d", "async", "--expiry", "720h")
 	second, _ := o.rod(b.socket, 0, "addinvoice", "2000sat", "--expiry", "720h")
+	third, _ := o.rod(b.socket, 0, "addinvoice", "3000sat", "--expiry", "720h")
 	b.stop()
 	sent, _ := o.rod(a.socket, 0, "payment", "send", "--async", invoice["bolt11"].(string))
 	id := sent["id"].(string)
@@ -108,6 +109,18 @@ func TestAsyncPayment(t *testing.T) {
 	if f := failed["failure"].(map[string]any); failed["payment_hash"] != second["payment_hash"] || f["code"] != "temporary_node_failure" || f["hop"] != 0.0 || f["node"] != info["id"] {
 		t.Error(failed)
 	}
+	// A takes a third one back.
+	taken, _ := o.rod(a.socket, 0, "payinvoice", third["bolt11"].(string), "--async")
+	o.until("the third hold", func() bool {
+		out, _ := o.rod(l.socket, 0, "held", "list", "--state", "held")
+		return len(out["items"].([]any)) == 2
+	})
+	o.rod(a.socket, 0, "payment", "cancel", taken["id"].(string))
+	o.until("the end of it", func() bool {
+		p, _ := o.rod(a.socket, 0, "payment", "show", taken["id"].(string))
+		return p["state"] == "failed"
+	})
+	o.rod(a.socket, exitFailed, "payment", "cancel", taken["id"].(string))
 	if _, errs := o.rod(l.socket, exitRefused, "owed", "nudge", first(l.socket, "owed", "list")["id"].(string)); !strings.Contains(errs, "no webhook") {
 		t.Error(errs)
 	}

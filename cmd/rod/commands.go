@@ -49,9 +49,10 @@ type commandLine struct {
 		Show   questionOf    `cmd:"" get:"/invoices/{}" which:"payment_hash" which-help:"Its payment hash." help:"All about one invoice."`
 	} `cmd:"" help:"What we ask others to pay."`
 	Payment struct {
-		Send sendPayment `cmd:"" help:"Pay an invoice, at once or, with --async, to a payee who may be asleep."`
-		List question    `cmd:"" get:"/payments" columns:"id state amount_msat sent_msat failure.code created_at payment_hash" help:"Our payments."`
-		Show questionOf  `cmd:"" get:"/payments/{}" which:"id" which-help:"The payment's number." help:"All about one payment."`
+		Send   sendPayment `cmd:"" help:"Pay an invoice, at once or, with --async, to a payee who may be asleep."`
+		Cancel questionOf  `cmd:"" post:"/payments/{}/cancel" which:"id" which-help:"The payment's number." help:"Take back a payment of --async. It fails when its LSP has let go of it; if the payee has it by then, it succeeds all the same."`
+		List   question    `cmd:"" get:"/payments" columns:"id state amount_msat sent_msat failure.code created_at payment_hash" help:"Our payments."`
+		Show   questionOf  `cmd:"" get:"/payments/{}" which:"id" which-help:"The payment's number." help:"All about one payment."`
 	} `cmd:"" help:"What we pay."`
 	Held struct {
 		List     listHeld `cmd:"" get:"/held" columns:"channel htlc_id state amount_msat cltv_expiry given_up_at_height payment_hash" help:"Incoming HTLCs that are not settled."`
@@ -59,7 +60,7 @@ type commandLine struct {
 		Requests question `cmd:"" get:"/requests" columns:"peer:16 pid_hash:16 state total_msat parts deadline_height" help:"What payers asked us to hold."`
 	} `cmd:"" help:"What an LSP holds for others."`
 	Owed struct {
-		List  question   `cmd:"" get:"/owed" columns:"id:28 kind peer:16 connected amount_msat claim_height blocks_left count since" help:"What is decided and its receiver does not have yet, the most urgent first."`
+		List  question   `cmd:"" get:"/owed" columns:"id kind connected amount_msat claim_height blocks_left count since" help:"What is decided and its receiver does not have yet, the most urgent first."`
 		Nudge questionOf `cmd:"" post:"/owed/{}/nudge" which:"id" which-help:"As in rod owed list." help:"Call the webhooks of whom it is owed to, who is away. At most once a minute."`
 	} `cmd:"" help:"What an LSP owes: preimages, failures, messages, notifications."`
 	Client struct {

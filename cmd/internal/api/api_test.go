@@ -143,6 +143,7 @@ func TestErrors(t *testing.T) {
 		{"POST", "/v1/payments", `{"bolt11":"x","parts":17}`, 422, Invalid, "parts", "0 to 16"},
 		{"POST", "/v1/payments/async", `{"bolt11":"x","lsp":"` + id + `","hold_blocks":2000}`, 422, Invalid, "hold_blocks", "at most 1008"},
 		{"GET", "/v1/payments/9", "", 404, NotFound, "id", ""},
+		{"POST", "/v1/payments/9/cancel", "", 404, NotFound, "id", ""},
 		{"POST", "/v1/wallet/withdrawals", `{"address":"x"}`, 422, Invalid, "amount_sat", "exactly one of amount_sat and all"},
 		{"POST", "/v1/wallet/withdrawals", `{"address":"x","amount_sat":1,"all":true}`, 422, Invalid, "amount_sat", "exactly one of amount_sat and all"},
 		{"POST", "/v1/wallet/withdrawals", `{"address":"x","amount_sat":1}`, 422, Invalid, "address", "an address of regtest"},

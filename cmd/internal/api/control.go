@@ -31,6 +31,7 @@ type Control interface {
 
 	Pay(context.Context, Pay) (Payment, error)
 	SendAsync(SendAsync) (Payment, error)
+	CancelAsync(PaymentID) error
 	Payments() []Payment // without their Failures
 	Payment(id uint64) (Payment, bool)
 

@@ -297,6 +297,14 @@ func (d *Daemon) SendAsync(in SendAsync) (Payment, error) {
 	return Payment{ID: Number(id), State: forward.PaymentPending.String()}, nil
 }
 
+func (d *Daemon) CancelAsync(in PaymentID) error {
+	err := d.Node.CancelAsync(uint64(in.ID))
+	if errors.Is(err, node.ErrNoAsync) {
+		return &Error{Code: NotFound, Field: "id", Message: err.Error()}
+	}
+	return err
+}
+
 func (d *Daemon) Payments() []Payment {
 	all := []Payment{}
 	for _, p := range d.Node.Payments() {

@@ -110,6 +110,10 @@ func table() []route {
 		to("POST", "/payments/async", "Pay an invoice whose payee may be asleep, through an LSP that holds the payment. Once this is answered the node may go offline.",
 			func(s *Server, _ context.Context, in SendAsync) (Payment, error) { return s.node.SendAsync(in) }),
 		to("GET", "/payments/{id}", "One payment.", onePayment, Read),
+		to("POST", "/payments/{id}/cancel", "Take back a payment that an LSP holds, or is to hold. It fails when the LSP has let go; if the payee has it by then, it succeeds all the same.",
+			func(s *Server, _ context.Context, in PaymentID) (Empty, error) {
+				return Empty{}, s.node.CancelAsync(in)
+			}),
 
 		to("GET", "/held", "Incoming HTLCs that are not settled.", listHeld, Read),
 		to("POST", "/held/{channel}/{htlc_id}/fail", "Fail a held HTLC back to its payer, and with it the other parts of its payment. Only what is held: "+
