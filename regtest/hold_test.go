@@ -7,14 +7,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
 	"lightningrod/onion"
 	"lightningrod/regtest"
 	"lightningrod/rod"
-
-	"github.com/lightningnetwork/lnd/lnwire"
 )
 
 // holding is a Rod payment whose ends are foreign: the script plays what their software does not know (rod/PROTOCOL.md).
@@ -22,10 +21,14 @@ type holding struct {
 	pid  [32]byte
 	hash [32]byte
 	done chan error // the payer's outcome: nil, or a failed
+
+	amount uint64 // msat
+	notice []byte // rod_notice
+	notify func() error
 }
 
-// hold pays with an HTLC that its payer's peer is to hold: steps 1 and 3. It asks for that itself, by its TLV, or the payer does before, by an
-// onion message to asking=LSP.
+// hold pays with an HTLC that its payer's peer is to hold: steps 1 and 3. It asks for that itself, by its TLV, or the payer does before, by a
+// message to asking=LSP.
 func (w *world) hold(l *line) error {
 	a, b, err := w.pair(l)
 	if err != nil {
@@ -39,7 +42,7 @@ func (w *world) hold(l *line) error {
 	if err != nil {
 		return err
 	}
-	h := &holding{done: make(chan error, 1)}
+	h := &holding{done: make(chan error, 1), amount: uint64(amount)}
 	rand.Read(h.pid[:])
 	if _, err := hex.Decode(h.hash[:], []byte(inv.Hash)); err != nil {
 		return err
@@ -52,7 +55,7 @@ func (w *world) hold(l *line) error {
 			return err
 		}
 		if err := w.askToHold(a, lsp); err != nil {
-			return fmt.Errorf("rod_hold: %w", err)
+			return fmt.Errorf("asking to hold: %w", err)
 		}
 		tlvs = nil
 	}
@@ -102,7 +105,7 @@ func (w *world) held(l *line) error {
 	}
 }
 
-// unblock has the payee answer the payer through the LSP, which finds the pid in its hop and lets the HTLCs go: step 6. The message has
+// unblock has the payee answer the payer by rod_ready through the LSP, which finds the pid in its hop and lets the HTLCs go: step 6. The message has
 // to arrive at the payer too.
 func (w *world) unblock(l *line) error {
 	b, lsp, err := w.pair(l)
@@ -113,10 +116,10 @@ func (w *world) unblock(l *line) error {
 	if err != nil {
 		return err
 	}
-	from, okFrom := b.(*regtest.Lnd)
-	to, okTo := a.(*regtest.Lnd)
+	from, okFrom := b.(regtest.Messenger)
+	to, okTo := a.(regtest.Messenger)
 	if !okFrom || !okTo {
-		return errors.New("the ends have to be lnds")
+		return errors.New("the ends do not send and show onion messages")
 	}
 	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
@@ -127,12 +130,21 @@ func (w *world) unblock(l *line) error {
 			return !bytes.Equal(records[strconv.Itoa(rod.TypeReady)], ready)
 		})
 	}()
-	for {
-		m, err := readyMessage(nodeID(lsp), nodeID(a), w.holding.pid, ready)
+	payer := nodeID(a)
+	path := []onion.PathNode{
+		{Node: nodeID(lsp), Data: onion.EncryptedData{NextNode: &payer, Custom: []onion.Record{{Type: rod.TypeUnblock, Value: w.holding.pid[:]}}}},
+		{Node: payer},
+	}
+	if name := l.options["over"]; name != "" {
+		first, err := w.node(name)
 		if err != nil {
 			return err
 		}
-		if err := from.SendOnion(lsp.ID(), m); err != nil {
+		through := nodeID(lsp)
+		path = slices.Insert(path, 0, onion.PathNode{Node: nodeID(first), Data: onion.EncryptedData{NextNode: &through}})
+	}
+	for {
+		if err := from.SendMessage(path, onion.MessagePayload{Contents: []onion.Record{{Type: rod.TypeReady, Value: ready}}}); err != nil {
 			return err
 		}
 		select {
@@ -144,22 +156,6 @@ func (w *world) unblock(l *line) error {
 		case <-time.After(500 * time.Millisecond): // it may have come before the subscription: again, as B does
 		}
 	}
-}
-
-// readyMessage is rod_ready over the LSP to the payer, with payment_unblock for the LSP.
-func readyMessage(lsp, payer [33]byte, pid [32]byte, ready []byte) (*lnwire.OnionMessage, error) {
-	session := func() (key [32]byte) {
-		rand.Read(key[:])
-		return key
-	}
-	path, err := onion.NewBlindedPath(session(), []onion.PathNode{
-		{Node: lsp, Data: onion.EncryptedData{NextNode: &payer, Custom: []onion.Record{{Type: rod.TypeUnblock, Value: pid[:]}}}},
-		{Node: payer},
-	})
-	if err != nil {
-		return nil, err
-	}
-	return onion.BuildMessage(session(), path, onion.MessagePayload{Contents: []onion.Record{{Type: rod.TypeReady, Value: ready}}})
 }
 
 // failed is a payment that has failed.

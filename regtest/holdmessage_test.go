@@ -2,8 +2,9 @@ package regtest_test
 
 import (
 	"context"
-	"crypto/rand"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -12,8 +13,9 @@ import (
 	"lightningrod/rod"
 )
 
-// Requests to hold by a payer whose software knows nothing of them: the script makes the message, the payer's own signer signs it, and
-// its own SendOnionMessage sends it. What comes back on the reply path is read from its subscription.
+// Requests to hold by a payer whose software knows nothing of them. An lnd sends them as onion messages: the script makes the message, the payer's
+// own signer signs it, and what comes back on the reply path is read from its subscription. A lightningd, whose signer does not offer that, asks
+// over LSPS0.
 
 // signed has an lnd sign a rod_hold or rod_cancel that was made without a signature (rod/PROTOCOL.md "Signature").
 func signed(a *regtest.Lnd, lsp [33]byte, message string, stream []byte) ([64]byte, error) {
@@ -23,34 +25,46 @@ func signed(a *regtest.Lnd, lsp [33]byte, message string, stream []byte) ([64]by
 
 // send sends one of them to the LSP, with a reply path.
 func (w *world) send(a *regtest.Lnd, lsp regtest.Node, typ uint64, stream []byte) error {
-	session := func() (key [32]byte) {
-		rand.Read(key[:])
-		return key
-	}
 	payer := nodeID(a)
-	reply, err := onion.NewBlindedPath(session(), []onion.PathNode{
+	reply, err := regtest.BlindedPath([]onion.PathNode{
 		{Node: nodeID(lsp), Data: onion.EncryptedData{NextNode: &payer}}, {Node: payer, Data: onion.EncryptedData{PathID: w.holding.hash[:]}},
 	})
 	if err != nil {
 		return err
 	}
-	path, err := onion.PathTo(session(), [][33]byte{nodeID(lsp)}, onion.EncryptedData{})
-	if err != nil {
-		return err
-	}
-	m, err := onion.BuildMessage(session(), path, onion.MessagePayload{Reply: &reply, Contents: []onion.Record{{Type: typ, Value: stream}}})
-	if err != nil {
-		return err
-	}
-	return a.SendOnion(lsp.ID(), m)
+	return a.SendMessage([]onion.PathNode{{Node: nodeID(lsp)}}, onion.MessagePayload{Reply: &reply, Contents: []onion.Record{{Type: typ, Value: stream}}})
 }
 
-// askToHold is step 2: rod_hold, until its ack says 0.
+// askToHold is step 2, until the LSP says that it will.
 func (w *world) askToHold(payer, lsp regtest.Node) error {
-	a, ok := payer.(*regtest.Lnd)
-	if !ok {
-		return errors.New("the payer has to be an lnd")
+	switch a := payer.(type) {
+	case *regtest.Lnd:
+		return w.sendHold(a, lsp)
+	case *regtest.Cln:
+		var ack struct {
+			Status int
+			Text   string `json:"status_text"`
+		}
+		err := w.askLSP(a, lsp, "rod.hold", map[string]any{"payment_hashes": []string{hex.EncodeToString(w.holding.hash[:])}}, &ack)
+		if err == nil && ack.Status != 0 {
+			err = fmt.Errorf("status %d: %s", ack.Status, ack.Text)
+		}
+		return err
 	}
+	return errors.New("the payer cannot ask")
+}
+
+// askLSP asks something about the pid_hash.
+func (w *world) askLSP(a *regtest.Cln, lsp regtest.Node, method string, params map[string]any, result any) error {
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
+	defer cancel()
+	pidHash := rod.PidHash(w.holding.pid)
+	params["pid_hash"] = hex.EncodeToString(pidHash[:])
+	return a.AskLSP(ctx, lsp.ID(), method, params, result)
+}
+
+// sendHold is rod_hold, until its ack says 0.
+func (w *world) sendHold(a *regtest.Lnd, lsp regtest.Node) error {
 	m := rod.HoldRequest{PidHash: rod.PidHash(w.holding.pid), Hashes: [][32]byte{w.holding.hash}, Payer: nodeID(a)}
 	var err error
 	if m.Signature, err = signed(a, nodeID(lsp), "rod_hold", m.Encode()); err != nil {
@@ -80,16 +94,23 @@ func (w *world) askToHold(payer, lsp regtest.Node) error {
 	}
 }
 
-// cancelHold is rod_cancel.
+// cancelHold takes a request back.
 func (w *world) cancelHold(l *line) error {
 	payer, lsp, err := w.pair(l)
 	if err != nil {
 		return err
 	}
-	a, ok := payer.(*regtest.Lnd)
-	if !ok {
-		return errors.New("the payer has to be an lnd")
+	switch a := payer.(type) {
+	case *regtest.Lnd:
+		return w.sendCancel(a, lsp)
+	case *regtest.Cln:
+		return w.askLSP(a, lsp, "rod.cancel", map[string]any{}, &struct{}{})
 	}
+	return errors.New("the payer cannot ask")
+}
+
+// sendCancel is rod_cancel.
+func (w *world) sendCancel(a *regtest.Lnd, lsp regtest.Node) (err error) {
 	m := rod.CancelRequest{PidHash: rod.PidHash(w.holding.pid), Payer: nodeID(a)}
 	if m.Signature, err = signed(a, nodeID(lsp), "rod_cancel", m.Encode()); err != nil {
 		return err

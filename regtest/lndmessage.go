@@ -5,16 +5,16 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/lightningnetwork/lnd/lnwire"
+	"lightningrod/onion"
 )
 
-// SendOnion has lnd send an onion message to a peer of its.
-func (l *Lnd) SendOnion(peer string, m *lnwire.OnionMessage) error {
-	id, err := unhex(peer)
+// SendMessage goes by lnd's RPC for onions that others made, to a peer of its.
+func (l *Lnd) SendMessage(path []onion.PathNode, p onion.MessagePayload) error {
+	m, err := buildMessage(path, p)
 	if err != nil {
 		return err
 	}
-	in := map[string]any{"peer": id, "path_key": m.PathKey.SerializeCompressed(), "onion": m.OnionBlob}
+	in := map[string]any{"peer": path[0].Node[:], "path_key": m.PathKey.SerializeCompressed(), "onion": m.OnionBlob}
 	return l.api.do("POST", "/v1/onionmessage", in, nil)
 }
 
@@ -31,8 +31,7 @@ func (l *Lnd) SignSchnorr(tag string, message []byte) (sig [64]byte, err error) 
 	return sig, err
 }
 
-// OnionMessages calls f with the records, by type, of every onion message that ends at this lnd from some moment on, until ctx ends or f
-// returns false. When lnd has taken the subscription it says only with the first message.
+// OnionMessages begins at some moment: when lnd has taken the subscription it says only with the first message.
 func (l *Lnd) OnionMessages(ctx context.Context, f func(records map[string][]byte) bool) error {
 	return l.api.stream(ctx, "GET", "/v1/onionmessage/subscribe", nil, func(line json.RawMessage) error {
 		var update struct {

@@ -2,7 +2,7 @@
 //
 //   - the chain: bitcoind is asked by JSON-RPC, in place of lightningd's own plugin, which needs bitcoin-cli;
 //   - payments that wait at their payee, as lnd's hold invoices do;
-//   - why the HTLCs of a payment failed, and onion messages that arrive: lightningd tells both to plugins only.
+//   - why the HTLCs of a payment failed, and what messages arrive, onion messages and others: lightningd tells that to plugins only.
 //
 // The package regtest builds and starts it (Cln). It speaks JSON-RPC on stdin and stdout, as lightningd wants of plugins, and ends with stdin.
 package main
@@ -43,7 +43,8 @@ type plugin struct {
 	hodls    map[string]*hodl       // by payment hash
 	routes   map[string][]string    // nodes that the last HTLC of a payment passed, by payment hash
 	failures map[string]failure     // of the last HTLC that failed, by payment hash
-	messages []map[string]jsonBytes // that arrived, as records by type
+	messages []map[string]jsonBytes // onion messages that arrived, as records by type
+	custom   []custom               // peer messages that arrived and that lightningd does not know
 }
 
 func run(in io.Reader, out io.Writer) error {
@@ -93,10 +94,10 @@ var requests map[string]func(*plugin, json.RawMessage) (any, error)
 // commands are those that others may call.
 var commands = []string{
 	"getchaininfo", "getrawblockbyheight", "estimatefees", "sendrawtransaction", "getutxout",
-	"regtest-hodl", "regtest-waiting", "regtest-settle", "regtest-failure", "regtest-messages",
+	"regtest-hodl", "regtest-waiting", "regtest-settle", "regtest-failure", "regtest-messages", "regtest-custom",
 }
 
-var hooks = []string{"htlc_accepted", "onion_message_recv", "onion_message_recv_secret"}
+var hooks = []string{"htlc_accepted", "onion_message_recv", "onion_message_recv_secret", "custommsg"}
 
 func init() { // not at the declaration: the manifest lists them
 	requests = map[string]func(*plugin, json.RawMessage) (any, error){
@@ -118,6 +119,8 @@ func init() { // not at the declaration: the manifest lists them
 		"onion_message_recv":        (*plugin).arrived,
 		"onion_message_recv_secret": (*plugin).arrived,
 		"regtest-messages":          (*plugin).arrivals,
+		"custommsg":                 (*plugin).received,
+		"regtest-custom":            (*plugin).receipts,
 	}
 }
 

@@ -220,3 +220,27 @@ func (p *plugin) arrivals(json.RawMessage) (any, error) {
 	defer p.mu.Unlock()
 	return map[string]any{"messages": slices.Clone(p.messages)}, nil
 }
+
+// custom is a peer message of a type that lightningd does not know.
+type custom struct {
+	Peer    string `json:"peer_id"`
+	Payload string `json:"payload"` // hex, with the type
+}
+
+func (p *plugin) received(params json.RawMessage) (any, error) {
+	var m custom
+	if err := json.Unmarshal(params, &m); err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.custom = append(p.custom, m)
+	return goOn, nil
+}
+
+// receipts are all that came.
+func (p *plugin) receipts(json.RawMessage) (any, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return map[string]any{"messages": slices.Clone(p.custom)}, nil
+}
