@@ -307,6 +307,17 @@ func (r *Rodd) Held() (map[string]int, error) {
 	})
 }
 
+// Mailbox is how many onion messages wait for clients.
+func (r *Rodd) Mailbox() (messages int, err error) {
+	err = r.pages("/mailbox", func(item json.RawMessage) error {
+		var box struct{ Messages int }
+		err := json.Unmarshal(item, &box)
+		messages += box.Messages
+		return err
+	})
+	return messages, err
+}
+
 // pages reads a whole list.
 func (r *Rodd) pages(path string, f func(json.RawMessage) error) error {
 	for after := ""; ; {
