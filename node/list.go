@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"lightningrod/node/forward"
+	"lightningrod/node/invoice"
 
 	"github.com/lightningnetwork/lnd/lnwire"
 )
@@ -98,17 +99,38 @@ func (n *Node) Invoice(hash [32]byte) (InvoiceInfo, bool) {
 	return invoiceInfo(inv), true
 }
 
-// Payments lists the payments whose HTLCs were offered, the newest last. One that still asks for its hold is not among them.
+// Payments lists the payments, the newest last. Of those whose HTLCs were offered the ledger tells; Rod payments that still ask for their hold
+// come after them, and are gone if it is refused.
 func (n *Node) Payments() []PaymentInfo {
 	n.brain.mu.Lock()
 	defer n.brain.mu.Unlock()
 	rows := n.brain.forward.Payments()
 	slices.SortStableFunc(rows, func(a, b forward.Payment) int { return cmp.Compare(a.Created, b.Created) })
 	all := make([]PaymentInfo, len(rows))
+	offered := map[uint64]bool{}
 	for i, r := range rows {
 		all[i] = n.paymentInfo(r)
+		offered[r.ID] = true
+	}
+	for _, id := range n.brain.payer.Payments() {
+		if info, ok := n.arming(id); ok && !offered[id] {
+			all = append(all, info)
+		}
 	}
 	return all
+}
+
+// arming is a Rod payment as it stands before the ledger has it. The brain's mutex is held.
+func (n *Node) arming(id uint64) (PaymentInfo, bool) {
+	pl, err := n.plan(id)
+	if err != nil {
+		return PaymentInfo{}, false
+	}
+	info := PaymentInfo{ID: id, State: forward.PaymentPending, Total: pl.Amount}
+	if inv, err := invoice.Decode(pl.Invoice, n.cfg.Params); err == nil {
+		info.Hash = inv.Hash
+	}
+	return info, true
 }
 
 // Box is how much waits in the mailbox for a client.

@@ -421,8 +421,9 @@ func (n *Node) Payment(id uint64) (PaymentInfo, bool) {
 	n.brain.mu.Lock()
 	p, ok := n.brain.forward.Payment(id)
 	if !ok {
+		info, ok := n.arming(id)
 		n.brain.mu.Unlock()
-		return PaymentInfo{}, false
+		return info, ok
 	}
 	info := n.paymentInfo(p)
 	n.brain.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"lightningrod/chain/octets"
@@ -387,6 +388,9 @@ func (p *Payer) Dest(id uint64) (dest []byte, ok bool) {
 	}
 	return y.Start.Dest, true
 }
+
+// Payments lists the payments that are not over, by id.
+func (p *Payer) Payments() []uint64 { return slices.Sorted(maps.Keys(p.payments)) }
 
 // Pid is the secret of a payment: whoever knows it can release what is held.
 func (p *Payer) Pid(id uint64) (pid [32]byte, ok bool) {

@@ -290,11 +290,11 @@ func (d *Daemon) SendAsync(in SendAsync) (Payment, error) {
 	if err != nil {
 		return Payment{}, err
 	}
-	if p, ok := d.Payment(id); ok {
-		return p, nil
+	p, ok := d.Payment(id)
+	if !ok { // its hold was refused already: the event says why
+		p = Payment{ID: Number(id), State: forward.PaymentFailed.String()}
 	}
-	// Its HTLCs are offered once the hold is granted; until then the payer's ledger has no row.
-	return Payment{ID: Number(id), State: forward.PaymentPending.String()}, nil
+	return p, nil
 }
 
 func (d *Daemon) CancelAsync(in PaymentID) error {

@@ -104,7 +104,7 @@ func table() []route {
 			func(s *Server, _ context.Context, in CreateInvoice) (Invoice, error) { return s.node.CreateInvoice(in) }, InvoiceRW),
 		to("GET", "/invoices/{payment_hash}", "One invoice.", oneInvoice, Read, InvoiceRW),
 
-		to("GET", "/payments", "Payments whose HTLCs were offered, by age.", listPayments, Read),
+		to("GET", "/payments", "Payments, by age. One whose hold was refused is gone: the event payment.failed says why.", listPayments, Read),
 		to("POST", "/payments", "Pay an invoice at once.",
 			func(s *Server, ctx context.Context, in Pay) (Payment, error) { return s.node.Pay(ctx, in) }),
 		to("POST", "/payments/async", "Pay an invoice whose payee may be asleep, through an LSP that holds the payment. Once this is answered the node may go offline.",
