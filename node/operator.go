@@ -51,9 +51,9 @@ func (n *Node) decline(key channel.Key, done chan<- error) error {
 	if !slices.ContainsFunc(out.Notices, failed) {
 		n.carryOut(&turn{}, out)
 		if live[at].State == "held" {
-			return errors.New("its preimage is known: it cannot be failed")
+			return fmt.Errorf("the preimage of HTLC %d of channel %d is known: it cannot be failed", key.HTLC, key.Channel)
 		}
-		return fmt.Errorf("it is %s, not held", live[at].State)
+		return fmt.Errorf("HTLC %d of channel %d is %s, not held", key.HTLC, key.Channel, live[at].State)
 	}
 	n.carryOut(&turn{done: []chan<- error{done}}, out)
 	return nil
@@ -122,14 +122,14 @@ func (n *Node) Nudge(d Debt) (devices int, err error) {
 
 func (n *Node) nudge(d Debt, done chan<- error) (devices int, err error) {
 	if n.Connected(d.Peer) {
-		return 0, errors.New("it is connected and need not be woken")
+		return 0, fmt.Errorf("%s is connected and need not be woken", shortNode(d.Peer))
 	}
 	now := n.cfg.Now()
 	n.sightings.mu.Lock()
 	last := unixTime(n.sightings.of[d.Peer].woken)
 	n.sightings.mu.Unlock()
 	if wait := last.Add(nudgePause).Sub(now); wait > 0 {
-		return 0, fmt.Errorf("it was called %v ago, at least %v have to lie between two calls", now.Sub(last).Round(time.Second), nudgePause)
+		return 0, fmt.Errorf("%s was called %v ago, at least %v have to lie between two calls", shortNode(d.Peer), now.Sub(last).Round(time.Second), nudgePause)
 	}
 	method, params := d.wake(n.Tip())
 	n.queue.reserve()
@@ -147,7 +147,7 @@ func (n *Node) nudge(d Debt, done chan<- error) (devices int, err error) {
 		}
 	}
 	if devices == 0 {
-		return 0, errors.New("it has registered no webhook to be woken by")
+		return 0, fmt.Errorf("%s has registered no webhook to be woken by", shortNode(d.Peer))
 	}
 	n.put(t)
 	return devices, nil
