@@ -11,6 +11,9 @@ import (
 
 // fact takes what happened on chain. Every channel hears every block, in every phase.
 func (t *turn) fact(ev chain.Event) error {
+	if f, ok := ev.(chain.BlockConnected); ok && f.Height < t.height {
+		return nil // told again after a restart, for somebody who had seen less; the facts above it stand
+	}
 	if t.end.chain != nil {
 		switch ev.(type) {
 		case chain.BlockConnected, chain.BlockDisconnected, chain.FeeRates:

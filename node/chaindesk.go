@@ -1,9 +1,11 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,6 +48,7 @@ type chainDesk struct {
 	mempool    map[chainhash.Hash]bool        // of the last look
 	hashes     map[*wire.MsgTx]chainhash.Hash // of those of them that the backend may hand out again
 	anew       bool                           // all of it is to be told: there is a new watch, or a new block
+	sights     []sight                        // what all have durably seen before this start, until it is compared with the best chain
 	doubt      uint32                         // blocks that the tracker has still to go back, since its tip may lie above a fork
 	rates      chain.FeeRates
 	stale      atomic.Bool // the backend's tip is old: nothing is added and nothing released
@@ -59,13 +62,68 @@ type spender interface {
 // rewind is how many blocks are read again when the depth of a reorganisation is not known: more than count as final.
 const rewind = 12
 
-func newChainDesk(n *Node, b Backend, height uint32, hash chainhash.Hash) *chainDesk {
+// sight is the newest block that a channel, or the wallet, has durably seen. A zero hash means that it stopped in the middle of a
+// reorganisation, or has seen none yet.
+type sight struct {
+	owner  uint64
+	height uint32
+	hash   chainhash.Hash
+}
+
+// walletSight is the owner of the wallet's sight: no channel has this number.
+const walletSight = chain.Everyone
+
+func newChainDesk(n *Node, b Backend, sights []sight) *chainDesk {
+	low := lowest(sights)
 	return &chainDesk{
-		node: n, backend: b, tracker: chain.NewTracker(height, hash),
+		node: n, backend: b, tracker: chain.NewTracker(low.height, low.hash),
 		wake:       make(chan struct{}, 1),
 		publishing: newPublications(b, n.log),
 		mempool:    map[chainhash.Hash]bool{},
+		sights:     sights,
 	}
+}
+
+func lowest(sights []sight) sight {
+	return slices.MinFunc(sights, func(a, b sight) int { return cmp.Compare(a.height, b.height) })
+}
+
+// recall compares what all have seen with the best chain, once after a start. Each has its own rows, so that a power cut in the middle of a
+// reorganisation may leave one on the old branch and another, no lower, on the new one: the tracker, which begins with the lowest, would never
+// tell the first that its blocks are gone. Whoever is not on the best chain forgets all that does not count as final, and hears it again.
+func (d *chainDesk) recall() error {
+	if d.sights == nil {
+		return nil
+	}
+	best, _ := d.backend.Tip()
+	hashes := map[uint32]chainhash.Hash{}
+	sights := slices.Clone(d.sights)
+	for i := range sights {
+		s := &sights[i]
+		if _, known := hashes[s.height]; !known && s.height > 0 && s.height <= best && s.hash != (chainhash.Hash{}) {
+			b, err := d.backend.Block(s.height)
+			if err != nil {
+				return fmt.Errorf("block %d: %w", s.height, err)
+			}
+			hashes[s.height] = b.Hash
+		}
+		if s.height > 0 && (s.hash == chainhash.Hash{} || hashes[s.height] != s.hash) {
+			s.height, s.hash = s.height-min(s.height, rewind), chainhash.Hash{}
+		}
+	}
+	low := lowest(sights)
+	d.tracker = chain.NewTracker(low.height, low.hash)
+	for i, s := range sights {
+		switch {
+		case s == d.sights[i]:
+		case s.owner == walletSight:
+			d.node.blockDisconnected(s.height + 1)
+		default:
+			d.deliver([]chain.Fact{{Owner: s.owner, Event: chain.BlockDisconnected{Height: s.height + 1}}})
+		}
+	}
+	d.sights = nil
+	return nil
 }
 
 // ask hands requests over; it never blocks and calls no backend.
@@ -130,6 +188,10 @@ func (d *chainDesk) step(ctx context.Context) error {
 	for _, owner := range forgets {
 		d.tracker.Forget(owner)
 		d.publishing.forget(owner)
+	}
+	if err := d.recall(); err != nil {
+		d.again(asks)
+		return err
 	}
 	// What a watch has missed is looked up on the best chain, so the tracker has to be on it.
 	if _, err := d.retreat(); err != nil {

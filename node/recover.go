@@ -11,8 +11,6 @@ import (
 	"lightningrod/peer"
 	"lightningrod/rod"
 	"lightningrod/rod/lsps"
-
-	"github.com/btcsuite/btcd/chaincfg/chainhash"
 )
 
 // recover makes everything that the rows describe. It is the same whether the node was stopped or its power was cut, and
@@ -112,15 +110,12 @@ func (n *Node) loadWallet() error {
 // is harmless.
 func (n *Node) loadTracker(asks []chainAsk) error {
 	height, hash := n.wallet.Tip()
+	sights := []sight{{owner: walletSight, height: height, hash: hash}}
 	for _, in := range n.registry.each(nil) {
-		if h, block := in.state.Load().SeenBlock(); h < height {
-			height, hash = h, block
-		}
+		h, block := in.state.Load().SeenBlock()
+		sights = append(sights, sight{owner: uint64(in.id), height: h, hash: block})
 	}
-	n.chainDesk = newChainDesk(n, n.backend, height, hash)
-	if hash == (chainhash.Hash{}) && len(n.registry.each(nil)) > 0 {
-		n.chainDesk.doubt = rewind // it stopped in the middle of a reorganisation
-	}
+	n.chainDesk = newChainDesk(n, n.backend, sights)
 	n.chainDesk.ask(asks)
 	return nil
 }
