@@ -123,7 +123,10 @@ func (c *cursor) encoding(field string) {
 	}
 }
 
-// shortIDs reads encoded_short_ids: whole, ascending ids. An array of no length at all, which older nodes send for none, is empty.
+// shortIDs reads encoded_short_ids: whole ids. An array of no length at all, which older nodes send for none, is empty.
+//
+// BOLT 7 "Query Messages": they ascend, but only an unknown encoding and half an id are grounds to refuse them. Core Lightning (26.06) lists the channels of
+// one block in any order; a connection that ended for that would end again each time.
 func (c *cursor) shortIDs() []lnwire.ShortChannelID {
 	array := &cursor{rest: c.take("encoded_short_ids", int(c.u16("len")))}
 	if c.err != nil || len(array.rest) == 0 {
@@ -135,11 +138,7 @@ func (c *cursor) shortIDs() []lnwire.ShortChannelID {
 	}
 	var ids []lnwire.ShortChannelID
 	for array.err == nil && len(array.rest) > 0 {
-		id := lnwire.NewShortChanIDFromInt(array.u64("short_channel_id"))
-		if len(ids) > 0 && compareSCID(ids[len(ids)-1], id) >= 0 {
-			array.err = fmt.Errorf("encoded_short_ids: %s not above %s", id.AltString(), ids[len(ids)-1].AltString())
-		}
-		ids = append(ids, id)
+		ids = append(ids, lnwire.NewShortChanIDFromInt(array.u64("short_channel_id")))
 	}
 	c.err = array.err
 	return ids

@@ -141,6 +141,25 @@ func TestSyncAsksForNewerUpdates(t *testing.T) {
 	}
 }
 
+// The channels of a reply come in any order, twice even: what is asked for is in order, and each once.
+func TestSyncTakesChannelsInAnyOrder(t *testing.T) {
+	ours := newGraph()
+	a := NewSync(id(peer), true)
+	a.Start(ours, true, now)
+	reply := &ReplyChannelRange{Chain: chain, Number: ^uint32(0), Complete: true, SCIDs: []lnwire.ShortChannelID{scid(602), scid(600), scid(601), scid(600)}}
+	m := reply.Message()
+	asked, err := a.Receive(ours, m.Type, m.Body)
+	must(t, err)
+	if len(asked) != 1 {
+		t.Fatalf("%d messages", len(asked))
+	}
+	q, err := ParseQuery(asked[0].Type, asked[0].Body)
+	must(t, err)
+	if diff := cmp.Diff([]lnwire.ShortChannelID{scid(600), scid(601), scid(602)}, q.(*QueryShortChannelIDs).SCIDs); diff != "" {
+		t.Fatal(diff)
+	}
+}
+
 func TestBacklogOfFilter(t *testing.T) {
 	g, empty := newGraph(), newGraph()
 	learn(t, g, announce(t, 4, 5, 600), update(t, 4, 5, 600, -100), update(t, 5, 4, 600, 0), describe(t, 4, -100), describe(t, 5, 0),
