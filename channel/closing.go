@@ -87,6 +87,20 @@ func (s *State) closingFee() (int64, feeRange) {
 	return fee, feeRange{min(at(floor), fee), min(max(2*fee, at(s.rates.Urgent)), pays)}
 }
 
+// closingFeeOf is the fee_satoshis of a closing transaction: what the opener's output lacks of its balance. One without that output has taken all of it.
+func (s *State) closingFeeOf(tx *wire.MsgTx) int64 {
+	script, has := s.remoteScript, int64(s.balanceRemote/1000)
+	if s.params.Opener {
+		script, has = s.localScript, int64(s.balanceLocal/1000)
+	}
+	for _, out := range tx.TxOut {
+		if bytes.Equal(out.PkScript, script) && out.Value <= has {
+			return has - out.Value
+		}
+	}
+	return has
+}
+
 // closingTx is the closing transaction as the side with that dust limit signs it, perhaps without the peer's output. Ours is
 // only ever left out as dust.
 func (s *State) closingTx(fee int64, dust int64, omitRemote bool) (*wire.MsgTx, error) {

@@ -118,7 +118,7 @@ func (t *turn) fundingSpent(f chain.Spent) {
 		if t.end.kind == endNone {
 			// Ours too: only the closing_signed that said so was lost.
 			t.forget()
-			t.end = end{kind: endMutual, reason: "closed cooperatively"}
+			t.end = end{kind: endMutual, fee: t.closingFeeOf(f.By), reason: "closed cooperatively"}
 			t.phase = PhaseClosing
 		}
 		t.end.tx, t.end.height = f.By, f.Height
