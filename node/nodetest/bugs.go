@@ -8,6 +8,8 @@ import (
 	"lightningrod/channel"
 	"lightningrod/node/forward"
 	"lightningrod/rod"
+
+	"github.com/btcsuite/btcd/chaincfg/chainhash"
 )
 
 // Bug is a mistake put back on purpose: if the simulator does not find it, its silence about others is worth nothing. Each is expressed in
@@ -57,6 +59,7 @@ const (
 	BugNearDust
 	BugForkKept
 	BugRowEarly
+	BugLowestOnly
 	endOfBugs
 )
 
@@ -101,6 +104,7 @@ var Bugs = [endOfBugs]struct{ ID, Text string }{
 	BugFeesReset:            {"A8", "claims are put together, and their fees begin anew whenever one is lost"},
 	BugNearDust:             {"C2", "HTLCs a little above dust are left out when fees are reckoned"},
 	BugRowEarly:             {"P7", "the row of a revoked commitment is read while it may still be in the queue"},
+	BugLowestOnly:           {"A13", "after a restart, only who has seen the fewest blocks is compared with the best chain"},
 	BugForkKept:             {"A13", "channels do not hear of blocks that have left the chain"},
 }
 
@@ -209,6 +213,17 @@ func (b Bug) survey(n *node, d *forward.Durable) {
 	}
 }
 
+// trusts says whether what somebody has seen before a restart is not compared with the best chain.
+func (b Bug) trusts(s tip, all []tip) bool {
+	switch b {
+	case BugForkTrusted:
+		return s.hash == chainhash.Hash{}
+	case BugLowestOnly:
+		return slices.ContainsFunc(all, func(o tip) bool { return o.height < s.height })
+	}
+	return false
+}
+
 // started is after recovery.
 func (b Bug) started(n *node) {
 	if b != BugReplayed {
@@ -271,7 +286,7 @@ var foundBy = [endOfBugs]int64{
 	BugClearForgotten:       1,
 	BugRowsApart:            183,
 	BugCommandsFirst:        1,
-	BugSettledLost:          33,
+	BugSettledLost:          36,
 	BugFailOnDisconnect:     1,
 	BugFailOnRemoval:        2,
 	BugOutcomeIsEnd:         333,
@@ -304,4 +319,5 @@ var foundBy = [endOfBugs]int64{
 	BugNearDust:             86,
 	BugForkKept:             78,
 	BugRowEarly:             420,
+	BugLowestOnly:           2027,
 }

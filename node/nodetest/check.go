@@ -343,15 +343,16 @@ func (w *World) claimed(n *node, in *inbox) {
 }
 
 // paid says whether a peer downstream has given the preimage for an incoming HTLC, so that failing it loses money. What is too small
-// for an output is lost with a channel that goes on chain before the preimage is durable, and what a cheater has paid is ours anyway.
+// for an output is lost with a channel, up or down, that goes on chain before the preimage is durable; and what a cheater has paid is ours anyway, as is what it
+// has offered.
 func (w *World) paid(n *node, k channel.Key) bool {
 	key := nodeKey{n.index, k}
 	child, ok := w.truth.child[key]
 	if !ok || !w.truth.paid[key] {
 		return w.truth.paid[key]
 	}
-	e := w.edges[child.Channel-1]
-	return !(w.truth.dust[key] && e.onChain) && e.view[n.side(e)] != onchain.Cheat
+	e, up := w.edges[child.Channel-1], w.edges[k.Channel-1]
+	return !(w.truth.dust[key] && (e.onChain || up.onChain)) && e.view[n.side(e)] != onchain.Cheat && up.view[n.side(up)] != onchain.Cheat
 }
 
 const dustLimit = 354_000 // msat

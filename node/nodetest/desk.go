@@ -1,6 +1,7 @@
 package nodetest
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 
@@ -100,6 +101,40 @@ func (n *node) facts(facts []chain.Fact) {
 func (n *node) forget(id channel.ID) {
 	n.tracker.Forget(uint64(id))
 	n.publishing = slices.DeleteFunc(n.publishing, func(p publication) bool { return p.owner == id })
+}
+
+// sights are the newest blocks that the wallet and then each channel have durably seen.
+func (n *node) sights() []tip {
+	list := []tip{n.disk.tip}
+	for _, in := range n.inboxes {
+		h, hash := in.state.SeenBlock()
+		list = append(list, tip{h, hash})
+	}
+	return list
+}
+
+// track begins with whoever has seen least.
+func (n *node) track(sights []tip) {
+	low := slices.MinFunc(sights, func(a, b tip) int { return cmp.Compare(a.height, b.height) })
+	n.tracker, n.doubt = chain.NewTracker(low.height, low.hash), 0
+}
+
+// recall compares what all have seen with the best chain: whoever is not on it forgets what does not count as final, and hears it again.
+func (n *node) recall() {
+	sights := n.sights()
+	for i, s := range sights {
+		b, ok := n.w.chain.block(s.height)
+		if ok && b.Hash == s.hash || n.w.bug.trusts(s, sights) {
+			continue
+		}
+		sights[i] = tip{height: max(s.height-12, n.w.chain.base-1)}
+		if i == 0 {
+			n.put(&turn{tip: &sights[0]})
+		} else {
+			n.post(n.inboxes[i-1], posted{ev: channel.Chain{Event: chain.BlockDisconnected{Height: sights[i].height + 1}}})
+		}
+	}
+	n.track(sights)
 }
 
 // retreat takes the tracker back to a block of the best chain, as chaindesk.go does.

@@ -447,7 +447,6 @@ func (n *node) restart() {
 	n.inboxes, n.publishing = nil, nil
 	n.mempool, n.anew, n.rates = nil, true, chain.FeeRates{}
 	var asks []ask
-	from := n.disk.tip
 	for _, id := range n.disk.channels() {
 		s, out, err := n.disk.restore(id)
 		if err != nil {
@@ -457,19 +456,13 @@ func (n *node) restart() {
 		for _, r := range out.Chain {
 			asks = append(asks, ask{id, r})
 		}
-		if h, hash := s.SeenBlock(); h < from.height {
-			from = tip{h, hash}
-		}
 	}
 	for _, in := range n.inboxes {
 		in.edge.remember(n.side(in.edge), in.state)
 	}
 	n.w.bug.restored(n)
 	n.w.restored(n)
-	n.tracker, n.doubt = chain.NewTracker(from.height, from.hash), 0
-	if from.hash == (chainhash.Hash{}) && n.w.bug != BugForkTrusted {
-		n.doubt = 12
-	}
+	n.track(n.sights())
 
 	table, err := rod.Load(n.rodConfig(), n.disk.rowsOf(rod.TableRequest, rod.TableMember, rod.TableTombstone)...)
 	if err != nil {
@@ -493,6 +486,7 @@ func (n *node) restart() {
 
 	// Start: what was missed comes first; nothing is decided on an old height.
 	if n.w.bug != BugWatchesFirst {
+		n.recall()
 		n.retreat()
 	}
 	n.asks(asks)

@@ -33,7 +33,7 @@ func TestSimulation(t *testing.T) {
 	if *flagSeed >= 0 {
 		first, n = *flagSeed, 1
 	} else if testing.Short() {
-		n = min(n, 150)
+		n = min(n, 60)
 	}
 	s := &search{first: first, n: n, steps: *flagSteps, most: 20}
 	s.run()
@@ -49,7 +49,7 @@ func explain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u, err := NewUniverse()
+	u, err := borrow()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,13 +89,14 @@ func (s *search) run() {
 	var wg sync.WaitGroup
 	for range min(runtime.GOMAXPROCS(0), s.n) {
 		wg.Go(func() {
-			u, err := NewUniverse()
+			u, err := borrow()
 			if err != nil {
 				s.mu.Lock()
 				s.err = err
 				s.mu.Unlock()
 				return
 			}
+			defer giveBack(u)
 			for seed, ok := s.take(u); ok; seed, ok = s.take(u) {
 				if err := u.Run(Schedule(seed, s.steps), s.bug); err != nil {
 					s.fail(seed, err)
@@ -104,6 +105,31 @@ func (s *search) run() {
 		})
 	}
 	wg.Wait()
+}
+
+// idle are universes that nobody uses: most of what a short search takes is to make one.
+var idle struct {
+	sync.Mutex
+	list []*Universe
+}
+
+func borrow() (*Universe, error) {
+	idle.Lock()
+	defer idle.Unlock()
+	last := len(idle.list) - 1
+	if last < 0 {
+		return NewUniverse()
+	}
+	u := idle.list[last]
+	idle.list = idle.list[:last]
+	u.Stats = Stats{}
+	return u, nil
+}
+
+func giveBack(u *Universe) {
+	idle.Lock()
+	defer idle.Unlock()
+	idle.list = append(idle.list, u)
 }
 
 // take gives the next seed, and takes in what a universe has counted.
@@ -150,7 +176,7 @@ func (s *search) lowest() (int64, error) {
 
 // report shrinks a failing seed and tells it.
 func report(seed int64, err error) string {
-	u, e := NewUniverse()
+	u, e := borrow()
 	if e != nil {
 		return e.Error()
 	}
@@ -199,7 +225,7 @@ func FuzzNode(f *testing.F) {
 	for seed := range int64(8) {
 		f.Add(Schedule(seed, 40))
 	}
-	u, err := NewUniverse()
+	u, err := borrow()
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -393,7 +393,7 @@ func (w *World) finish() {
 		w.actMarket(len(rates) - 1)
 	}
 	waited := 0
-	for round := range 400 {
+	for round := range 1000 {
 		if w.chain.height() > w.finishAt+20_000 {
 			break
 		}
