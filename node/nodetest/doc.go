@@ -24,7 +24,7 @@
 // After every step the invariants in check.go are checked; at the end of a run everything is connected, delivered and given
 // time, and within a bounded number of rounds nothing may be left over, every channel that went on chain is closed, and
 // everybody's money must be what the payments' outcomes say: to the msat in channels, to the satoshi on chain, each fee accounted for (judge.go,
-// ending.go). Bugs put back on purpose (bugs.go, bugschain.go) show that the checks can see: each has a seed that finds it, none above 1,200, and
+// ending.go). Bugs put back on purpose (bugs.go, bugschain.go) show that the checks can see: each has a seed that finds it, none above 2,100, and
 // TestBugs fails if it does not any more.
 //
 // Most schedules are random, with weights of their own. Some begin with a theme: a siege in a fee market that stays high, the theft of what was

@@ -33,7 +33,7 @@ func TestSimulation(t *testing.T) {
 	if *flagSeed >= 0 {
 		first, n = *flagSeed, 1
 	} else if testing.Short() {
-		n = min(n, 60)
+		n = min(n, 50)
 	}
 	s := &search{first: first, n: n, steps: *flagSteps, most: 20}
 	s.run()
