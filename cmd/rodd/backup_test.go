@@ -222,13 +222,13 @@ func TestRestoreSeed(t *testing.T) {
 	w.mine(150, nobodys, alice)
 	born, _ := w.btc.Tip()
 	w.fund(alice)
+	first := alice.balance().Confirmed
 	var a api.Address
 	for range 19 { // the gap limit less one
 		alice.post("/wallet/addresses", nil, &a)
 	}
 	w.mine(1, a.Address, alice)
 	w.mine(100, nobodys, alice)
-	first := alice.balance().Confirmed
 	until(t, "the second coin", func() bool { return alice.balance().Confirmed == 2*first })
 	id, coins := alice.info().ID, 2*first
 	if alice.end() != exitOK {
