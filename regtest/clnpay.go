@@ -174,7 +174,7 @@ func (c *Cln) Hodl(msat uint64) (inv Invoice, preimage []byte, err error) {
 	return inv, preimage, c.ask("regtest-hodl", map[string]any{"payment_hash": inv.Hash}, nil)
 }
 
-// Accepted says whether the payment of a Hodl invoice waits.
+// Accepted says whether an HTLC for a Hodl invoice waits: lightningd puts parts together after that.
 func (c *Cln) Accepted(inv Invoice) (bool, error) {
 	var out struct{ HTLCs int }
 	err := c.ask("regtest-waiting", map[string]any{"payment_hash": inv.Hash}, &out)

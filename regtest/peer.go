@@ -39,7 +39,7 @@ type Node interface {
 	Graph() (Graph, error)
 }
 
-// Hodler is a node that can let a payment wait. Hodl makes an invoice, Accepted says whether all of its payment waits, and Settle takes what does.
+// Hodler is a node that can let a payment wait. Hodl makes an invoice, Accepted says whether its payment waits, and Settle takes it.
 type Hodler interface {
 	Node
 	Hodl(msat uint64) (inv Invoice, preimage []byte, err error)
