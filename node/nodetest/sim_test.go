@@ -189,6 +189,9 @@ var flagBugSeeds = flag.Int("bugseeds", 0, "seeds, from 1 on, in which TestBugs 
 
 // TestBugs puts bugs back, one at a time. Each has a seed that finds it; how many seeds it takes from 1 on says a run with -bugseeds.
 func TestBugs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("what the race detector could see here it sees in TestSimulation")
+	}
 	var table strings.Builder
 	for b := NoBug + 1; b < endOfBugs; b++ {
 		t.Run(Bugs[b].Text, func(t *testing.T) {
