@@ -357,6 +357,10 @@ func (d *chainDesk) newRates() []chain.Fact {
 	if r.Near(d.rates) {
 		return nil
 	}
+	if above := d.node.cfg.CongestedAbove; (r.Urgent > above) != (d.rates.Urgent > above) {
+		d.node.log.Warn("fees: nothing new is forwarded while the urgent estimate is above the bound", "above", r.Urgent > above, "urgent_sat_per_kw", r.Urgent, "bound_sat_per_kw", above)
+		d.node.think(forward.Congested{Congested: r.Urgent > above})
+	}
 	d.rates = r
 	return []chain.Fact{{Owner: chain.Everyone, Event: r}}
 }

@@ -108,4 +108,3 @@ func rowsOf(t *testing.T, cfg Config, n *Node, table store.Table) (rows store.Wr
 	}
 	return rows
 }
-

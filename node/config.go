@@ -8,6 +8,7 @@ import (
 	"net"
 	"time"
 
+	"lightningrod/chain"
 	"lightningrod/node/forward"
 	"lightningrod/node/store"
 	"lightningrod/peer"
@@ -49,7 +50,9 @@ type Config struct {
 
 	Channel ChannelConfig
 	Policy  forward.Policy // of every channel: fees, cltv_expiry_delta, htlc_minimum_msat
-	Rod     rod.Config     // zero: rod.DefaultConfig. Enabled and LSP are set from the fields above
+	// CongestedAbove is the urgent fee estimate, in sat/kw, above which nothing new is forwarded. 0: DefaultCongestedAbove.
+	CongestedAbove chain.FeePerKw
+	Rod            rod.Config // zero: rod.DefaultConfig. Enabled and LSP are set from the fields above
 
 	// LocalHooks allows webhooks without TLS to loopback addresses. For regtest.
 	LocalHooks bool
@@ -94,6 +97,9 @@ type ChannelConfig struct {
 	FulfillMargin    uint32 // blocks before its expiry that a fulfilled HTLC goes on chain
 }
 
+// DefaultCongestedAbove is 500 sat/vB.
+const DefaultCongestedAbove chain.FeePerKw = 125_000
+
 func (c *Config) defaults() error {
 	switch {
 	case c.Dir == "":
@@ -115,6 +121,9 @@ func (c *Config) defaults() error {
 	}
 	if n := c.Channel.MaxAcceptedHTLCs; n < 1 || n > 483 {
 		return fmt.Errorf("max_accepted_htlcs: %d outside 1..483", n)
+	}
+	if c.CongestedAbove == 0 {
+		c.CongestedAbove = DefaultCongestedAbove
 	}
 	if c.History == (Retention{}) {
 		c.History = defaultRetention

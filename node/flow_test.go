@@ -354,3 +354,26 @@ func TestDisorder(t *testing.T) {
 		})
 	}
 }
+
+// TestA11_NothingNewWhenBlocksAreFull: while the urgent estimate is above the bound an LSP forwards nothing new; payments to itself, and all that was
+// under way, are not concerned.
+func TestA11_NothingNewWhenBlocksAreFull(t *testing.T) {
+	w := newWorld(t)
+	l := w.line()
+	full := func(urgent chain.FeePerKw) {
+		w.chain.SetFeeRates(chain.FeeRates{Floor: 253, Slow: 500, Normal: 500, Urgent: urgent})
+		w.step(l.nodes()...)
+	}
+	pay := func(to *Node, want string) {
+		t.Helper()
+		if got := w.pay(l.a, to, 1_000_000, 1); !strings.Contains(got, want) || (want == "") != (got == "") {
+			t.Errorf("outcome %q, want %q", got, want)
+		}
+	}
+	pay(l.b, "")
+	full(DefaultCongestedAbove * 2)
+	pay(l.b, "TemporaryChannelFailure")
+	pay(l.lspA, "")
+	full(DefaultCongestedAbove / 2)
+	pay(l.b, "")
+}

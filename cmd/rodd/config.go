@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"lightningrod/chain"
 	"lightningrod/chain/bitcoind"
 	"lightningrod/chain/embedded"
 	"lightningrod/cmd/internal/api"
@@ -68,6 +69,7 @@ type config struct {
 		FeePPM          uint32 `name:"fee-ppm" default:"100" help:"fee_proportional_millionths of our channels."`
 		CltvExpiryDelta uint16 `default:"144" help:"Blocks between an incoming and an outgoing HTLC."`
 		HTLCMinimumMsat uint64 `name:"htlc-minimum-msat" default:"1" help:"Smallest HTLC that is sent on."`
+		CongestedAbove  uint32 `default:"125000" help:"Urgent fee estimate, in sat/kw, above which no new HTLC is sent on: what is claimed on chain might come too late."`
 	} `embed:"" prefix:"policy."`
 
 	Channel struct {
@@ -326,6 +328,7 @@ func (c *config) check() error {
 		{c.Policy.CltvExpiryDelta > 2016, fmt.Sprintf("policy.cltv-expiry-delta: %d above 2016", c.Policy.CltvExpiryDelta)},
 		{c.History.Events < 1000 || c.History.Events > 100_000_000, fmt.Sprintf("history.events: %d outside 1000..100000000", c.History.Events)},
 		{c.History.Days < 1 || c.History.Days > 3650, fmt.Sprintf("history.days: %d outside 1..3650", c.History.Days)},
+		{c.Policy.CongestedAbove < 1000, fmt.Sprintf("policy.congested-above: %d below 1000 sat/kw", c.Policy.CongestedAbove)},
 		{c.Policy.FeePPM > 1_000_000, fmt.Sprintf("policy.fee-ppm: %d above 1000000", c.Policy.FeePPM)},
 		{c.Policy.FeeBaseMsat > 1_000_000_000, fmt.Sprintf("policy.fee-base-msat: %d above 1000000000", c.Policy.FeeBaseMsat)},
 	} {
@@ -364,6 +367,7 @@ func (c *config) node() node.Config {
 			FeeBase: lnwire.MilliSatoshi(c.Policy.FeeBaseMsat), FeePPM: c.Policy.FeePPM, CltvExpiryDelta: c.Policy.CltvExpiryDelta,
 			HTLCMinimum: lnwire.MilliSatoshi(c.Policy.HTLCMinimumMsat),
 		},
+		CongestedAbove: chain.FeePerKw(c.Policy.CongestedAbove),
 		Channel: node.ChannelConfig{
 			MinDepth: c.Channel.MinDepth, ToSelfDelay: c.Channel.ToSelfDelay, MaxAcceptedHTLCs: c.Channel.MaxAcceptedHTLCs,
 			MinCapacity: c.Channel.MinCapacitySat, MaxCapacity: c.Channel.MaxCapacitySat, FulfillMargin: c.Channel.FulfillMargin,

@@ -17,6 +17,9 @@ func choose(q *question) answer {
 	if f.stale {
 		return q.wait(0)
 	}
+	if f.congested && q.judged.Deadline == 0 {
+		return refusal{temporaryChannelFailure(q.policy)}
+	}
 	room := q.survey()
 	if q.out = room.best; q.out != nil {
 		return nil

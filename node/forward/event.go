@@ -70,6 +70,11 @@ type Tick struct{ Now int64 }
 // HTLCs wait under the deadlines they have. The Forwarder starts stale or not as Durable says.
 type Stale struct{ Stale bool }
 
+// Congested says whether blocks are so full that claims may not get in in time (flood and loot). While they are, nothing new is forwarded that nobody
+// holds: the less is in flight, the less there is to be claimed. What has been held, or is on its way, is not concerned. The Forwarder starts
+// not congested.
+type Congested struct{ Congested bool }
+
 // From peers and onion messages.
 
 // PeerDevice says whether a peer can be woken.
@@ -116,6 +121,7 @@ func (Closed) event()        {}
 func (Block) event()         {}
 func (Tick) event()          {}
 func (Stale) event()         {}
+func (Congested) event()     {}
 func (PeerDevice) event()    {}
 func (Rod) event()           {}
 func (Register) event()      {}

@@ -16,12 +16,13 @@ import (
 // Invariant: every incoming HTLC that was Offered and is not Settled has exactly one entry in htlcs; it stands in an
 // index (held, a peer's waiting, a set) exactly if its state is pending; it has children only if it was on its way.
 type Forwarder struct {
-	cfg    Config
-	table  *rod.Table
-	height uint32
-	now    int64 // unix seconds
-	fresh  int64 // until this time channels found at start are expected back
-	stale  bool
+	cfg       Config
+	table     *rod.Table
+	height    uint32
+	now       int64 // unix seconds
+	fresh     int64 // until this time channels found at start are expected back
+	stale     bool
+	congested bool
 
 	channels map[channel.ID]*channelState
 	scids    map[lnwire.ShortChannelID]channel.ID
@@ -159,6 +160,8 @@ func (f *Forwarder) dispatch(s *step, ev Event) {
 		f.tick(s, ev.Now)
 	case Stale:
 		f.setStale(s, ev.Stale)
+	case Congested:
+		f.congested = ev.Congested
 	case PeerDevice:
 		f.peer(ev.Peer).device = ev.Has
 	case Rod:

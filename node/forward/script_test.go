@@ -129,6 +129,7 @@ func init() {
 		"block":       func(s *script, a []string) string { return s.show(s.block(uint32(s.number(a[0])))) },
 		"tick":        func(s *script, a []string) string { return s.show(s.tick(int64(s.number(a[0])))) },
 		"stale":       func(s *script, a []string) string { return s.show(s.setStale(a[0] == "yes")) },
+		"congested":   func(s *script, a []string) string { return s.show(s.handle(Congested{a[0] == "yes"}, nil)) },
 		"settled":     func(s *script, a []string) string { return s.show(s.settled(s.key(a[0]))) },
 		"unblock":     func(s *script, a []string) string { return s.show(s.handle(unblock(a[0]), nil)) },
 		"register":    (*script).register,
