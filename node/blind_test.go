@@ -99,8 +99,8 @@ func TestBlindedFailures(t *testing.T) {
 	}
 	w.wait(l.lspA, from+1, PaymentDone)
 	t.Run("paid before", func(t *testing.T) {
-		pay(l.a, text, "hop 1: InvalidBlinding")
-		pay(l.lspB, text, "hop 0: InvalidBlinding")
+		pay(l.a, text, "hop 1: invalid_onion_blinding")
+		pay(l.lspB, text, "hop 0: invalid_onion_blinding")
 	})
 	t.Run("another invoice's path", func(t *testing.T) {
 		_, other := blinded(t, l.b, 10_000_000, BlindedByPeers)
@@ -109,7 +109,7 @@ func TestBlindedFailures(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		pay(l.a, forged, "hop 1: InvalidBlinding")
+		pay(l.a, forged, "hop 1: invalid_onion_blinding")
 	})
 	t.Run("payment_secret as path_id", func(t *testing.T) {
 		plain, err := l.b.CreateInvoice(InvoiceWish{Amount: 10_000_000})
@@ -129,7 +129,7 @@ func TestBlindedFailures(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		pay(l.a, forged, "hop 1: InvalidBlinding")
+		pay(l.a, forged, "hop 1: invalid_onion_blinding")
 	})
 	t.Run("no way to hold", func(t *testing.T) {
 		if _, err := l.a.SendAsync(AsyncPay{Invoice: text, LSP: l.lspA.ID()}); err == nil || !strings.Contains(err.Error(), "rod_notice") {

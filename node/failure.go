@@ -2,7 +2,6 @@ package node
 
 import (
 	"encoding/binary"
-
 	"fmt"
 	"slices"
 	"strings"
@@ -43,7 +42,7 @@ func failureOf(p forward.Part) Failure {
 	}
 	if len(p.Reason) == forward.MalformedReason {
 		code := lnwire.FailCode(binary.BigEndian.Uint16(p.Reason))
-		return Failure{Hop: 0, Node: nodes[0], Code: failureName(code), Text: code.String()}
+		return Failure{Hop: 0, Node: nodes[0], Code: failureName(code), Text: failureName(code)}
 	}
 	hop, msg, err := onion.SecretsOf([32]byte(p.Secrets[:32]), nodes).Decode(p.Reason)
 	f := Failure{Hop: hop}
@@ -54,8 +53,42 @@ func failureOf(p forward.Part) Failure {
 		f.Text = err.Error()
 		return f
 	}
-	f.Code, f.Text = failureName(msg.Code()), fmt.Sprint(msg)
+	f.Code = failureName(msg.Code())
+	f.Text = f.Code + failureFacts(msg)
 	return f
+}
+
+// failureFacts is what a failure tells besides its name, in the words of BOLT 4 "Failure Messages".
+func failureFacts(msg lnwire.FailureMessage) string {
+	with := func(u *lnwire.ChannelUpdate1) string {
+		if u == nil {
+			return ""
+		}
+		return fmt.Sprintf(", channel_update of %v", u.ShortChannelID)
+	}
+	switch m := msg.(type) {
+	case *lnwire.FailIncorrectDetails:
+		return fmt.Sprintf(" (htlc_msat %d, height %d)", uint64(m.Amount()), m.Height())
+	case *lnwire.FailTemporaryChannelFailure:
+		return with(m.Update)
+	case *lnwire.FailAmountBelowMinimum:
+		return fmt.Sprintf(" (htlc_msat %d)%s", uint64(m.HtlcMsat), with(&m.Update))
+	case *lnwire.FailFeeInsufficient:
+		return fmt.Sprintf(" (htlc_msat %d)%s", uint64(m.HtlcMsat), with(&m.Update))
+	case *lnwire.FailIncorrectCltvExpiry:
+		return fmt.Sprintf(" (cltv_expiry %d)%s", m.CltvExpiry, with(&m.Update))
+	case *lnwire.FailExpiryTooSoon:
+		return with(&m.Update)
+	case *lnwire.FailChannelDisabled:
+		return with(&m.Update)
+	case *lnwire.FailFinalIncorrectCltvExpiry:
+		return fmt.Sprintf(" (cltv_expiry %d)", m.CltvExpiry)
+	case *lnwire.FailFinalIncorrectHtlcAmount:
+		return fmt.Sprintf(" (incoming_htlc_amt %d msat)", uint64(m.IncomingHTLCAmount))
+	case *lnwire.InvalidOnionPayload:
+		return fmt.Sprintf(" (type %d, offset %d)", m.Type, m.Offset)
+	}
+	return ""
 }
 
 // failureName is BOLT 4's word for a code, which lnwire writes as a Go name.

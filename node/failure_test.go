@@ -31,7 +31,7 @@ func TestFailureOf(t *testing.T) {
 		{"no secrets", forward.Part{Reason: make([]byte, 292)}, "unreadable"},
 		{"half a node", forward.Part{Reason: make([]byte, 292), Secrets: secrets[:50]}, "unreadable"},
 		{"malformed, no hops", forward.Part{Reason: []byte{0xc0, 5}, Secrets: secrets[:32]}, "unreadable"},
-		{"malformed", forward.Part{Reason: []byte{0xc0, 5}, Secrets: secrets}, "hop 0: InvalidOnionHmac"},
+		{"malformed", forward.Part{Reason: []byte{0xc0, 5}, Secrets: secrets}, "hop 0: invalid_onion_hmac"},
 	} {
 		if got := failureOf(x.part).String(); got != x.want {
 			t.Errorf("%s: %q, want %q", x.name, got, x.want)

@@ -163,26 +163,26 @@ func TestFailures(t *testing.T) {
 	for _, test := range []struct {
 		name, text, want string
 	}{
-		{"unknown hash", forge(func(i *invoice.Invoice) { i.Hash[0] ^= 1 }), "hop 2: IncorrectOrUnknownPaymentDetails"},
-		{"amount too low", forge(func(i *invoice.Invoice) { i.Amount = 9_999_999 }), "hop 2: IncorrectOrUnknownPaymentDetails"},
-		{"wrong secret", forge(func(i *invoice.Invoice) { i.Secret[0] ^= 1 }), "hop 2: IncorrectOrUnknownPaymentDetails"},
+		{"unknown hash", forge(func(i *invoice.Invoice) { i.Hash[0] ^= 1 }), "hop 2: incorrect_or_unknown_payment_details"},
+		{"amount too low", forge(func(i *invoice.Invoice) { i.Amount = 9_999_999 }), "hop 2: incorrect_or_unknown_payment_details"},
+		{"wrong secret", forge(func(i *invoice.Invoice) { i.Secret[0] ^= 1 }), "hop 2: incorrect_or_unknown_payment_details"},
 		{"expired", forge(func(i *invoice.Invoice) { i.Created = i.Created.Add(-48 * time.Hour) }), "expired"},
 		{"more than there is", forge(func(i *invoice.Invoice) { i.Amount = 900_000_000 }), "route"},
 		{"unknown channel of the payee", forge(func(i *invoice.Invoice) {
 			i.Hints = slices.Clone(i.Hints)
 			i.Hints[0] = slices.Clone(i.Hints[0])
 			i.Hints[0][0].Channel.TxIndex ^= 0xff00
-		}), "hop 1: UnknownNextPeer"},
+		}), "hop 1: unknown_next_peer"},
 		{"fee too low", forge(func(i *invoice.Invoice) {
 			i.Hints = slices.Clone(i.Hints)
 			i.Hints[0] = slices.Clone(i.Hints[0])
 			i.Hints[0][0].FeeBase = 0
-		}), "hop 1: FeeInsufficient"},
+		}), "hop 1: fee_insufficient (htlc_msat"},
 		{"cltv_expiry_delta too low", forge(func(i *invoice.Invoice) {
 			i.Hints = slices.Clone(i.Hints)
 			i.Hints[0] = slices.Clone(i.Hints[0])
 			i.Hints[0][0].CltvDelta = 10
-		}), "hop 1: IncorrectCltvExpiry"},
+		}), "hop 1: incorrect_cltv_expiry (cltv_expiry"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if failure := w.payText(l.a, test.text, 1); !strings.Contains(failure, test.want) {
@@ -203,7 +203,7 @@ func TestFailures(t *testing.T) {
 	t.Run("payee away", func(t *testing.T) {
 		l.b.Stop()
 		w.until("B to be gone", func() bool { return !l.lspB.Connected(l.b.ID()) })
-		if failure := w.payText(l.a, known.Text, 1); !strings.Contains(failure, "hop 1: TemporaryChannelFailure") {
+		if failure := w.payText(l.a, known.Text, 1); !strings.Contains(failure, "hop 1: temporary_channel_failure") {
 			t.Errorf("%q", failure)
 		}
 	})
@@ -372,7 +372,7 @@ func TestA11_NothingNewWhenBlocksAreFull(t *testing.T) {
 	}
 	pay(l.b, "")
 	full(DefaultCongestedAbove * 2)
-	pay(l.b, "TemporaryChannelFailure")
+	pay(l.b, "temporary_channel_failure")
 	pay(l.lspA, "")
 	full(DefaultCongestedAbove / 2)
 	pay(l.b, "")

@@ -18,7 +18,7 @@ func TestFirstFailureHasUpdate(t *testing.T) {
 	if _, err := l.a.Pay(inv.Text, 0, 1); err != nil {
 		t.Fatal(err)
 	}
-	if why := w.wait(l.a, 0, PartFailed).Fields["reason"]; !strings.HasPrefix(why, "hop 0: TemporaryChannelFailure(update=") {
+	if why := w.wait(l.a, 0, PartFailed).Fields["reason"]; !strings.HasPrefix(why, "hop 0: temporary_channel_failure, channel_update of ") {
 		t.Error(why)
 	}
 }

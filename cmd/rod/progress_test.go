@@ -13,8 +13,8 @@ func TestAttempt(t *testing.T) {
 		ev   api.Event
 		want string
 	}{
-		{api.Event{Kind: "payment.part_failed", Fields: map[string]string{"payment": "7", "part": "1", "reason": "hop 2: TemporaryChannelFailure"}},
-			"payment 7: an attempt failed, part 1, reason hop 2: TemporaryChannelFailure"},
+		{api.Event{Kind: "payment.part_failed", Fields: map[string]string{"payment": "7", "part": "1", "reason": "hop 2: temporary_channel_failure"}},
+			"payment 7: an attempt failed, part 1, reason hop 2: temporary_channel_failure"},
 		{api.Event{Kind: "rod.acked", Fields: map[string]string{"payment": "7", "release_deadline": "540"}}, "payment 7: the LSP grants the hold, release deadline 540"},
 		{api.Event{Kind: "rod.new", Fields: map[string]string{"payment": "7"}}, "payment 7: rod.new"},
 		{api.Event{Kind: "payment.failed", Fields: map[string]string{"payment": "7", "reason": "\x1b[2J"}}, "payment 7: failed, reason ?[2J"},
