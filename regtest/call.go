@@ -23,7 +23,12 @@ const callPatience = 60 * time.Second
 
 // do calls, and fills out with the answer. In and out may be nil.
 func (c *caller) do(method, path string, in, out any) error {
-	ctx, cancel := context.WithTimeout(context.Background(), callPatience)
+	return c.within(callPatience, method, path, in, out)
+}
+
+// within is do with another patience.
+func (c *caller) within(limit time.Duration, method, path string, in, out any) error {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	body, err := c.open(ctx, method, path, in)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // lndAttempt is one HTLC of a payment.
@@ -227,7 +228,8 @@ func (l *Lnd) payRoute(p Payment) (Outcome, error) {
 	r.last()["mpp_record"] = map[string]any{"payment_addr": q.Secret, "total_amt_msat": strconv.FormatUint(r.total, 10)}
 	r.last()["tlv_payload"] = true
 	var attempt lndAttempt
-	if err := l.api.do("POST", "/v2/router/route/send", map[string]any{"payment_hash": hash, "route": r.fields}, &attempt); err != nil {
+	const mppTimeout = time.Minute // that a payee waits for the other parts (BOLT 4 "Basic Multi-Part Payments")
+	if err := l.api.within(callPatience+mppTimeout, "POST", "/v2/router/route/send", map[string]any{"payment_hash": hash, "route": r.fields}, &attempt); err != nil {
 		return Outcome{}, err
 	}
 	// It holds the mistakes against the hops.
