@@ -124,9 +124,9 @@ func fakeBitcoind(t *testing.T, answer any) (addr string) {
 	return s.Listener.Addr().String()
 }
 
-// onBitcoind are the flags for a node on a bitcoind, with a short wait.
-func onBitcoind(addr string, more ...string) []string {
-	return append([]string{"--chain.backend", "bitcoind", "--bitcoind.addr", addr, "--bitcoind.user", "u", "--bitcoind.password", "p", "--bitcoind.wait", "200ms"}, more...)
+// onBitcoind are the flags for a node on a bitcoind. One that says no is not waited for, however long the wait; of the others a second is enough.
+func onBitcoind(addr, wait string, more ...string) []string {
+	return append([]string{"--chain.backend", "bitcoind", "--bitcoind.addr", addr, "--bitcoind.user", "u", "--bitcoind.password", "p", "--bitcoind.wait", wait}, more...)
 }
 
 // nobody is an address where nobody listens.
@@ -171,30 +171,30 @@ func TestFailures(t *testing.T) {
 		}, exitSeed, "seed file: 5 bytes after its first line"},
 		{"no seed, on bitcoind", func(s stage) []string {
 			os.Remove(filepath.Join(s.net, "seed"))
-			return onBitcoind("127.0.0.1:1", password(s)...)
+			return onBitcoind("127.0.0.1:1", "1s", password(s)...)
 		}, exitSeed, "no seed in"},
 
-		{"dead bitcoind", func(s stage) []string { return onBitcoind(nobody(t), password(s)...) }, exitChain, "connection refused"},
+		{"dead bitcoind", func(s stage) []string { return onBitcoind(nobody(t), "1s", password(s)...) }, exitChain, "connection refused"},
 		{"wrong password of bitcoind", func(s stage) []string {
-			return onBitcoind(fakeBitcoind(t, nil), password(s)...)
+			return onBitcoind(fakeBitcoind(t, nil), "1m", password(s)...)
 		}, exitChain, "bitcoind refuses our user and password"},
 		{"no cookie", func(s stage) []string {
 			return append(password(s), "--chain.backend", "bitcoind", "--bitcoind.addr", nobody(t), "--bitcoind.cookie", s.dir+"/none", "--bitcoind.wait", "200ms")
 		}, exitChain, "cookie file:"},
 		{"bitcoind of another network", func(s stage) []string {
-			return onBitcoind(fakeBitcoind(t, &chaincfg.TestNet3Params), password(s)...)
+			return onBitcoind(fakeBitcoind(t, &chaincfg.TestNet3Params), "1m", password(s)...)
 		}, exitChain, `it has chain "testnet3" with genesis block 000000000933ea01`},
 		{"bitcoind on regtest for a node on signet", func(s stage) []string {
 			if err := os.CopyFS(filepath.Join(s.dir, "signet"), os.DirFS(s.net)); err != nil {
 				t.Fatal(err)
 			}
-			return onBitcoind(fakeBitcoind(t, &chaincfg.RegressionNetParams), append(password(s), "--network", "signet")...)
+			return onBitcoind(fakeBitcoind(t, &chaincfg.RegressionNetParams), "1m", append(password(s), "--network", "signet")...)
 		}, exitChain, `it has chain "regtest" with genesis block 0f9188f13cb7b2c7`},
 		{"bitcoind that warms up for ever", func(s stage) []string {
-			return onBitcoind(fakeBitcoind(t, map[string]any{"code": -28, "message": "Loading block index..."}), password(s)...)
+			return onBitcoind(fakeBitcoind(t, map[string]any{"code": -28, "message": "Loading block index..."}), "1s", password(s)...)
 		}, exitChain, "Loading block index..."},
 		{"something else than bitcoind", func(s stage) []string {
-			return onBitcoind(fakeBitcoind(t, 7), password(s)...)
+			return onBitcoind(fakeBitcoind(t, 7), "1s", password(s)...)
 		}, exitChain, "bitcoind at 127.0.0.1:"},
 
 		{"a damaged database", func(s stage) []string {
@@ -228,7 +228,7 @@ func TestFailures(t *testing.T) {
 			write(t, filepath.Join(s.dir, "signet", "seed"), string(b))
 			b, _ = os.ReadFile(filepath.Join(s.net, "node.db"))
 			write(t, filepath.Join(s.dir, "signet", "node.db"), string(b))
-			return onBitcoind(fakeBitcoind(t, &chaincfg.SigNetParams), append(password(s), "--network", "signet")...)
+			return onBitcoind(fakeBitcoind(t, &chaincfg.SigNetParams), "1m", append(password(s), "--network", "signet")...)
 		}, exitFailed, `it is of network "regtest", not "signet"`},
 		{"a backup in place of the database", func(s stage) []string {
 			s.edit(func(db *store.Store) error { return db.Backup(filepath.Join(s.net, "copy")) })
