@@ -57,6 +57,15 @@ func (s *stage) pooled(check, what string, is func(*wire.MsgTx) bool) error {
 	return s.until(check, what+" is published", func() bool { return slices.ContainsFunc(s.chain.Mempool(), is) })
 }
 
+// pulls says whether a transaction spends an output of an unconfirmed commitment of a channel.
+func (s *stage) pulls(c node.ChannelInfo) func(*wire.MsgTx) bool {
+	return func(child *wire.MsgTx) bool {
+		return slices.ContainsFunc(s.chain.Mempool(), func(tx *wire.MsgTx) bool {
+			return tx.TxIn[0].PreviousOutPoint == c.State.Funding() && child.TxIn[0].PreviousOutPoint.Hash == tx.TxHash()
+		})
+	}
+}
+
 // channelWith is an actor's channel with another.
 func (a *actor) channelWith(x *actor) (node.ChannelInfo, error) {
 	for _, c := range a.node.Channels() {
@@ -137,6 +146,10 @@ func claimOnChain(s *stage) error {
 		return err
 	}
 	if err := s.advance(1); err != nil {
+		return err
+	}
+	// With an HTLC to claim the commitment is in a hurry. Its child holds LSP_a's only coins: without it in the same block the claim would come a block later.
+	if err := s.pooled(check, "the child that pays for the commitment", s.pulls(c)); err != nil {
 		return err
 	}
 	if _, err := s.confirmClose(check, c); err != nil {
