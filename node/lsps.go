@@ -184,7 +184,7 @@ func decimal(msat uint64) string {
 
 // reach tries to connect to a channel peer now.
 func (n *Node) reach(id [33]byte) {
-	for _, addr := range n.peerAddrs(id) {
+	for _, addr := range n.Addresses(id) {
 		n.host.Keep(id, addr)
 	}
 }

@@ -48,8 +48,8 @@ func (n *Node) keepClients() {
 	}
 }
 
-// peerAddrs are where a node can be reached: what we were told by the operator, else what it announced.
-func (n *Node) peerAddrs(id [33]byte) []string {
+// Addresses are where a node can be reached: what we were told by the operator, else what it announced.
+func (n *Node) Addresses(id [33]byte) []string {
 	n.bookMu.Lock()
 	addr, ok := n.book[id]
 	n.bookMu.Unlock()
