@@ -176,8 +176,13 @@ func (l *loss) closes(alice *process, consent bool) {
 		}
 		// Whatever the answer: nothing comes of it, as the balances show.
 		_ = alice.Do(l.t.Context(), "POST", "/channels/"+l.numbered.String()+"/close", map[string]bool{"force": true}, nil, "")
-		if n := len(l.btc.Mempool()); n != 0 {
-			l.t.Fatalf("%d transactions before the peers have met", n)
+		// She connects to bob by herself, and bob may be quick to close. Hers would be the old one, which has more for her.
+		for _, tx := range l.btc.Mempool() {
+			for _, out := range tx.TxOut {
+				if out.Value > l.balance {
+					l.t.Fatalf("alice has published: %v", tx)
+				}
+			}
 		}
 	}
 	connect(alice, l.bob)
