@@ -140,13 +140,14 @@ func (w *World) broken(i invariant, ok bool) bool {
 
 // truth is what the simulator knows for certain, whatever the nodes forget.
 type truth struct {
-	paid    map[nodeKey]bool        // incoming HTLCs for which a downstream peer has given the preimage
-	child   map[nodeKey]channel.Key // outgoing HTLCs that became durable, by the incoming one
-	offered map[nodeTag]channel.Key // the same, by what part of what payment they are
-	fee     map[nodeKey]lnwire.MilliSatoshi
-	dust    map[nodeKey]bool // the outgoing HTLC is so small that perhaps nobody claims it on chain
-	claimed map[*edge]bool   // a node decided to close to claim a preimage
-	earned  []lnwire.MilliSatoshi
+	paid      map[nodeKey]bool        // incoming HTLCs for which a downstream peer has given the preimage
+	forgotten map[nodeKey]bool        // those of paid of which a crash has taken the preimage, that was not durable yet: an honest peer gives it again
+	child     map[nodeKey]channel.Key // outgoing HTLCs that became durable, by the incoming one
+	offered   map[nodeTag]channel.Key // the same, by what part of what payment they are
+	fee       map[nodeKey]lnwire.MilliSatoshi
+	dust      map[nodeKey]bool // the outgoing HTLC is so small that perhaps nobody claims it on chain
+	claimed   map[*edge]bool   // a node decided to close to claim a preimage
+	earned    []lnwire.MilliSatoshi
 	// How HTLCs ended, by what their channels told.
 	resolved, received map[nodeKey]settledHTLC
 }
@@ -162,7 +163,7 @@ type nodeTag struct {
 }
 
 func newTruth() truth {
-	return truth{paid: map[nodeKey]bool{}, child: map[nodeKey]channel.Key{}, offered: map[nodeTag]channel.Key{},
+	return truth{paid: map[nodeKey]bool{}, forgotten: map[nodeKey]bool{}, child: map[nodeKey]channel.Key{}, offered: map[nodeTag]channel.Key{},
 		fee: map[nodeKey]lnwire.MilliSatoshi{}, dust: map[nodeKey]bool{}, claimed: map[*edge]bool{},
 		resolved: map[nodeKey]settledHTLC{}, received: map[nodeKey]settledHTLC{}}
 }
@@ -260,7 +261,12 @@ func (w *World) noticed(n *node, in *inbox, prev *channel.State, t *turn, x chan
 		w.tell(t, w.truth.resolved, nodeKey{n.index, x.Key}, find(prev.Offered(), x.Key.HTLC), find(in.state.Offered(), x.Key.HTLC), x.Outcome)
 		origin, ok := x.Origin.(channel.Forward)
 		if _, paid := x.Outcome.(channel.Fulfill); ok && paid {
-			w.truth.paid[nodeKey{n.index, origin.In}] = true
+			k := nodeKey{n.index, origin.In}
+			if !w.truth.paid[k] || w.truth.forgotten[k] {
+				t.lost = append(t.lost, func() { w.truth.forgotten[k] = true })
+			}
+			delete(w.truth.forgotten, k)
+			w.truth.paid[k] = true
 		}
 	case channel.Settled:
 		k := nodeKey{n.index, x.Key}
@@ -352,6 +358,9 @@ func (w *World) paid(n *node, k channel.Key) bool {
 		return w.truth.paid[key]
 	}
 	e, up := w.edges[child.Channel-1], w.edges[k.Channel-1]
+	if w.truth.forgotten[key] && n.get(child.Channel) != nil && w.nodes[n.get(child.Channel).peer].bad {
+		return false // it need not show the preimage again
+	}
 	return !(w.truth.dust[key] && (e.onChain || up.onChain)) && e.view[n.side(e)] != onchain.Cheat && up.view[n.side(up)] != onchain.Cheat
 }
 

@@ -105,7 +105,7 @@ func (w *World) final(n *node, e *edge, h *channel.HTLC, deep int) (bool, string
 		by := w.chain.spent[x.cm.OutPoint(int(o.Index))]
 		switch {
 		case by == nil && h.Amount < worthless && w.peak >= h.Expiry:
-			return true, ""
+			return true, leftAlone
 		case by == nil:
 			return false, "its output is unspent"
 		case w.depth(by) < deep:
@@ -120,6 +120,9 @@ func (w *World) final(n *node, e *edge, h *channel.HTLC, deep int) (bool, string
 func outOf(id chainhash.Hash, index int) wire.OutPoint {
 	return wire.OutPoint{Hash: id, Index: uint32(index)}
 }
+
+// leftAlone is why an HTLC may count as over, but need not: its output is hardly worth claiming, and still there.
+const leftAlone = "its output is left alone"
 
 // What an output may be worth that nobody claims, since that costs more.
 const worthless = 700_000 // msat

@@ -94,7 +94,8 @@ func (w *World) passed(n *node) {
 			over := true
 			if out := n.get(child.Channel); out != nil {
 				if live := find(out.state.Offered(), child.HTLC); live != nil {
-					over, _ = w.final(n, out.edge, live.HTLC, 12)
+					final, why := w.final(n, out.edge, live.HTLC, 12)
+					over = final && why != leftAlone
 				}
 			}
 			w.must(invPassed, !over, "%s: the outgoing HTLC %v has ended, its incoming one %v was not told", n.name, child, h.HTLC.Key)
