@@ -28,8 +28,8 @@
 // TestBugs fails if it does not any more.
 //
 // Most schedules are random, with weights of their own. Some begin with a theme: a siege in a fee market that stays high, the theft of what was
-// just revoked, a close while an HTLC is under way (see Schedule). A core does one to two hundred seeds a second, 100 actions each and whatever it
-// takes to end them: 250 blocks, 400 turns of channels. A million take two to three hours.
+// just revoked, a close while an HTLC is under way (see Schedule). A core does some eighty seeds a second, 100 actions each
+// and whatever it takes to end them: 250 blocks, 400 turns of channels. A million take three to four hours of one; -first goes on where a run ended.
 //
 //	go test ./node/nodetest -run TestSimulation -v [-seeds 20000] [-first 1] [-steps 100]   many runs, and what was checked; a long one tells as it goes
 //	go test ./node/nodetest -run TestSimulation -seed 1721                                  one; a failing run is shrunk and told
