@@ -37,7 +37,7 @@ type Backend interface {
 type chainDesk struct {
 	node    *Node
 	backend Backend
-	tracker *chain.Tracker
+	tracker *chain.Tracker // nil before the first step
 
 	mu      sync.Mutex
 	asks    []chainAsk
@@ -74,9 +74,8 @@ type sight struct {
 const walletSight = chain.Everyone
 
 func newChainDesk(n *Node, b Backend, sights []sight) *chainDesk {
-	low := lowest(sights)
 	return &chainDesk{
-		node: n, backend: b, tracker: chain.NewTracker(low.height, low.hash),
+		node: n, backend: b,
 		wake:       make(chan struct{}, 1),
 		publishing: newPublications(b, n.log),
 		mempool:    map[chainhash.Hash]bool{},
@@ -84,17 +83,10 @@ func newChainDesk(n *Node, b Backend, sights []sight) *chainDesk {
 	}
 }
 
-func lowest(sights []sight) sight {
-	return slices.MinFunc(sights, func(a, b sight) int { return cmp.Compare(a.height, b.height) })
-}
-
-// recall compares what all have seen with the best chain, once after a start. Each has its own rows, so that a power cut in the middle of a
+// recall makes the tracker, which begins with whoever has seen least, after it has compared what all have seen with the best chain. Each has its own rows, so that a power cut in the middle of a
 // reorganisation may leave one on the old branch and another, no lower, on the new one: the tracker, which begins with the lowest, would never
-// tell the first that its blocks are gone. Whoever is not on the best chain forgets all that does not count as final, and hears it again.
+// tell the first that its blocks are gone. So whoever is not on the best chain forgets all that does not count as final, and hears it again.
 func (d *chainDesk) recall() error {
-	if d.sights == nil {
-		return nil
-	}
 	best, _ := d.backend.Tip()
 	hashes := map[uint32]chainhash.Hash{}
 	sights := slices.Clone(d.sights)
@@ -111,7 +103,7 @@ func (d *chainDesk) recall() error {
 			s.height, s.hash = s.height-min(s.height, rewind), chainhash.Hash{}
 		}
 	}
-	low := lowest(sights)
+	low := slices.MinFunc(sights, func(a, b sight) int { return cmp.Compare(a.height, b.height) })
 	d.tracker = chain.NewTracker(low.height, low.hash)
 	for i, s := range sights {
 		switch {
@@ -181,6 +173,11 @@ func (d *chainDesk) retry(ctx context.Context) {
 
 // step does everything there is to do: requests, new blocks, the mempool.
 func (d *chainDesk) step(ctx context.Context) error {
+	if d.tracker == nil {
+		if err := d.recall(); err != nil {
+			return err
+		}
+	}
 	d.mu.Lock()
 	asks, forgets := d.asks, d.forgets
 	d.asks, d.forgets = nil, nil
@@ -188,10 +185,6 @@ func (d *chainDesk) step(ctx context.Context) error {
 	for _, owner := range forgets {
 		d.tracker.Forget(owner)
 		d.publishing.forget(owner)
-	}
-	if err := d.recall(); err != nil {
-		d.again(asks)
-		return err
 	}
 	// What a watch has missed is looked up on the best chain, so the tracker has to be on it.
 	if _, err := d.retreat(); err != nil {
