@@ -97,19 +97,27 @@ func (s *session) teller() (tell func(format string, args ...any)) {
 	}
 }
 
+// channel looks a channel up that may be gone.
+func (s *session) channel(id api.Number) (c api.Channel, there bool, err error) {
+	err = s.call("GET", "/channels/"+id.String(), nil, &c, "")
+	var e *api.Error
+	if errors.As(err, &e) && e.Code == api.NotFound {
+		return c, false, nil
+	}
+	return c, err == nil, err
+}
+
 // untilClosed waits until a channel is over, and tells what its outputs wait for.
 func (s *session) untilClosed(id, after api.Number) error {
 	tell := s.teller()
 	look := func() (bool, error) {
-		var c api.Channel
-		err := s.call("GET", "/channels/"+id.String(), nil, &c, "")
-		var e *api.Error
+		c, there, err := s.channel(id)
 		switch {
-		case errors.As(err, &e) && e.Code == api.NotFound:
-			tell("channel %s is closed", id)
-			return true, nil
 		case err != nil:
 			return false, err
+		case !there:
+			tell("channel %s is closed", id)
+			return true, nil
 		case len(c.Pending) == 0:
 			tell("channel %s: %s", id, c.Phase)
 		}
@@ -130,14 +138,12 @@ func (s *session) untilUsable(id, after api.Number) error {
 	tell := s.teller()
 	blocks := 0
 	look := func() (bool, error) {
-		var c api.Channel
-		err := s.call("GET", "/channels/"+id.String(), nil, &c, "")
-		var e *api.Error
+		c, there, err := s.channel(id)
 		switch {
-		case errors.As(err, &e) && e.Code == api.NotFound:
-			return false, statusError{exitFailed, fmt.Errorf("channel %s is gone: it was not opened", id)}
 		case err != nil:
 			return false, err
+		case !there:
+			return false, statusError{exitFailed, fmt.Errorf("channel %s is gone: it was not opened", id)}
 		case c.Usable:
 			tell("channel %s can be used", id)
 			return true, nil
