@@ -152,6 +152,14 @@ func (w *world) pair(l *line) (a, b regtest.Node, err error) {
 	return a, b, err
 }
 
+// pairAndAmount are the nodes of a line's first two words, and the amount after them, in msat.
+func (w *world) pairAndAmount(l *line) (a, b regtest.Node, amount int64, err error) {
+	if a, b, err = w.pair(l); err == nil {
+		amount, err = msat(l.words[2])
+	}
+	return a, b, amount, err
+}
+
 func (w *world) startNodes(l *line) error {
 	var options []string
 	names := slices.DeleteFunc(slices.Clone(l.words), func(word string) bool {

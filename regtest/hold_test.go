@@ -30,11 +30,7 @@ type holding struct {
 // hold pays with an HTLC that its payer's peer is to hold: steps 1 and 3. It asks for that itself, by its TLV, or the payer does before, by a
 // message to asking=LSP.
 func (w *world) hold(l *line) error {
-	a, b, err := w.pair(l)
-	if err != nil {
-		return err
-	}
-	amount, err := msat(l.words[2])
+	a, b, amount, err := w.pairAndAmount(l)
 	if err != nil {
 		return err
 	}
@@ -73,19 +69,28 @@ func (w *world) hold(l *line) error {
 	return nil
 }
 
-// held waits until so many HTLCs wait at one of ours, and sees that their payment is not over.
-func (w *world) held(l *line) error {
+// oursAndCount are a line's first two words, where what is looked into only ours has.
+func (w *world) oursAndCount(l *line) (*regtest.Rodd, int, error) {
 	n, err := w.node(l.words[0])
 	if err != nil {
-		return err
+		return nil, 0, err
 	}
-	want, err := strconv.Atoi(l.words[1])
+	count, err := strconv.Atoi(l.words[1])
 	if err != nil {
-		return err
+		return nil, 0, err
 	}
 	r, ok := n.(*regtest.Rodd)
 	if !ok {
-		return errors.New("only ours holds")
+		return nil, 0, errors.New("only ours has that")
+	}
+	return r, count, nil
+}
+
+// held waits until so many HTLCs wait at one of ours, and sees that their payment is not over.
+func (w *world) held(l *line) error {
+	r, want, err := w.oursAndCount(l)
+	if err != nil {
+		return err
 	}
 	err = w.until(func() error {
 		states, err := r.Held()

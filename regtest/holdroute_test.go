@@ -76,17 +76,9 @@ func (w *world) noticed(l *line) error {
 
 // mailbox waits until one of ours keeps so many messages for its clients.
 func (w *world) mailbox(l *line) error {
-	n, err := w.node(l.words[0])
+	r, want, err := w.oursAndCount(l)
 	if err != nil {
 		return err
-	}
-	want, err := strconv.Atoi(l.words[1])
-	if err != nil {
-		return err
-	}
-	r, ok := n.(*regtest.Rodd)
-	if !ok {
-		return errors.New("only ours has a mailbox that can be looked into")
 	}
 	return w.until(func() error {
 		got, err := r.Mailbox()

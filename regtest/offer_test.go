@@ -9,11 +9,7 @@ import (
 
 // payOffer has the one pay an offer of the other.
 func (w *world) payOffer(l *line) error {
-	a, b, err := w.pair(l)
-	if err != nil {
-		return err
-	}
-	amount, err := msat(l.words[2])
+	a, b, amount, err := w.pairAndAmount(l)
 	if err != nil {
 		return err
 	}
