@@ -277,7 +277,7 @@ func refusal(h channel.HTLC) forward.Event {
 
 const all = math.MaxInt
 
-// foundBy is the first seed from 1 on that finds a bug, so that a run of the tests need not look for one. Where it finds nothing any more TestBugs
+// foundBy is a seed that finds a bug, the first from 1 on when it was looked for, so that a run of the tests need not look for one. Where it finds nothing any more TestBugs
 // fails: look for another with -bugseeds.
 var foundBy = [endOfBugs]int64{
 	BugReleaseBeforeDurable: 370,

@@ -357,10 +357,10 @@ func (w *World) paid(n *node, k channel.Key) bool {
 	if !ok || !w.truth.paid[key] {
 		return w.truth.paid[key]
 	}
-	e, up := w.edges[child.Channel-1], w.edges[k.Channel-1]
-	if w.truth.forgotten[key] && n.get(child.Channel) != nil && w.nodes[n.get(child.Channel).peer].bad {
+	if out := n.get(child.Channel); w.truth.forgotten[key] && out != nil && w.nodes[out.peer].bad {
 		return false // it need not show the preimage again
 	}
+	e, up := w.edges[child.Channel-1], w.edges[k.Channel-1]
 	return !(w.truth.dust[key] && (e.onChain || up.onChain)) && e.view[n.side(e)] != onchain.Cheat && up.view[n.side(up)] != onchain.Cheat
 }
 
