@@ -546,7 +546,10 @@ func (n *Node) locked(in *inbox, s *channel.State) {
 		}
 		in.locked[h.HTLC.Key.HTLC] = true
 		n.brain.mu.Lock()
-		n.payerSays(&turn{}, n.brain.payer.Committed(p.ID, h.HTLC.Expiry))
+		// A channel may go on chain before that, and the HTLC have ended by now: then there is nothing to be released.
+		if pay, ok := n.brain.forward.Payment(p.ID); ok && pay.State == forward.PaymentPending {
+			n.payerSays(&turn{}, n.brain.payer.Committed(p.ID, h.HTLC.Expiry))
+		}
 		n.brain.mu.Unlock()
 	}
 }

@@ -49,6 +49,7 @@ const (
 	BugWatchesFirst
 	BugRefusalKept
 	BugWaitsForever
+	BugEndedCommitted
 	BugMissingTheirs
 	BugMissingOurs
 	BugOwnCommitment
@@ -95,6 +96,7 @@ var Bugs = [endOfBugs]struct{ ID, Text string }{
 	BugWatchesFirst:         {"", "watches are looked up before the tracker has left a fork"},
 	BugRefusalKept:          {"", "a payment that cannot be made stays with the payer's side"},
 	BugWaitsForever:         {"", "what waits for its LSP is never given up"},
+	BugEndedCommitted:       {"", "the payer tells of an HTLC that went on chain and ended before it was irrevocably committed"},
 	BugMissingTheirs:        {"A1", "an HTLC that is not in the peer's confirmed commitment is failed, its preimage known"},
 	BugMissingOurs:          {"A2", "an HTLC that is not in our confirmed commitment is failed, its preimage known"},
 	BugOwnCommitment:        {"A3", "only preimages of HTLCs in our own commitment are looked for on chain"},
@@ -309,6 +311,7 @@ var foundBy = [endOfBugs]int64{
 	BugWatchesFirst:         6,
 	BugRefusalKept:          12,
 	BugWaitsForever:         17,
+	BugEndedCommitted:       259698,
 	BugMissingTheirs:        1164,
 	BugMissingOurs:          112,
 	BugOwnCommitment:        247,

@@ -273,7 +273,7 @@ func (w *World) judgeHTLC(n *node, e *edge, x *ending, h *commitment.HTLCOutput)
 	}
 }
 
-// small says that an HTLC may be lost on chain, whatever its owner does.
+// small says that an HTLC, or its revoked output, may be lost on chain, whatever its owner does.
 func (w *World) small(amount lnwire.MilliSatoshi) bool {
 	return amount < worthless || w.cfg.congested && amount < lost
 }
@@ -311,7 +311,7 @@ func (w *World) judgeJustice(n *node, e *edge, x *ending) {
 		} else if i != x.cm.ToOwner && i != x.cm.ToOther {
 			w.stats.htlc("revoked, punished")
 		}
-		w.must(invJustice, who == n.index || out.Value*1000 < worthless,
+		w.must(invJustice, who == n.index || w.small(lnwire.MilliSatoshi(out.Value*1000)),
 			"%s on %s: output %d of the revoked commitment %d, %d sat, went to %s", n.name, e.name, i, x.cm.Spec.Number, out.Value, w.nameOf(who))
 	}
 }

@@ -298,6 +298,10 @@ func (n *node) locked(in *inbox) {
 			in.locked = map[uint64]bool{}
 		}
 		in.locked[h.HTLC.Key.HTLC] = true
+		pay, ok := n.forward.Payment(p.ID)
+		if (!ok || pay.State != forward.PaymentPending) && n.w.bug != BugEndedCommitted {
+			continue
+		}
 		n.payerSays(&turn{}, n.payer.Committed(p.ID, h.HTLC.Expiry))
 	}
 }
