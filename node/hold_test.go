@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net/http"
@@ -51,6 +52,9 @@ func TestRestartWithHeld(t *testing.T) {
 			}
 		}
 		w.usable(l.a, l.lspA)
+		if d, want := l.a.descriptor(l.lspA.ID()), append([]byte{5, byte(len("LSP_a"))}, "LSP_a\x26\x07"...); !bytes.Equal(d, want) {
+			t.Errorf("the payee is told that LSP_a listens at %x", d)
+		}
 		l.b = w.start(l.configs[3])
 		if failure := w.outcome(l.a, id); failure != "" {
 			t.Fatal(failure)
@@ -379,6 +383,40 @@ func TestUnblockByAnybodyElse(t *testing.T) {
 	w.wait(l.lspB, 0, MessageReceived)
 	if live := l.lspA.HTLCs(); len(live) != 1 || live[0].State != "held" || live[0].Amount != withFee(withFee(lnwire.MilliSatoshi(20_000_000))) {
 		t.Errorf("%+v", live)
+	}
+}
+
+// TestPayeeDialsTheLSP: a payee that knows no way to the payer's LSP answers it where the notice says that it listens.
+func TestPayeeDialsTheLSP(t *testing.T) {
+	for _, mode := range []rod.UnblockMode{rod.UnblockByPayer, rod.UnblockByPayee} {
+		w := newWorld(t)
+		lspA, lspB, b := w.start(w.config("LSP_a", true)), w.start(w.config("LSP_b", true)), w.start(w.config("B", false))
+		w.fund(lspB)
+		w.open(lspB, b, true) // nobody hears of LSP_a: it has no channel
+		w.usable(lspB, b)
+		inv, err := b.CreateInvoice(InvoiceWish{Amount: 20_000_000, Description: "dialled"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		lsp := lspA.ID()
+		lspB.bookMu.Lock()
+		lspB.book[lsp] = address("LSP_a")
+		lspB.bookMu.Unlock()
+		notice := rod.Notice{Pid: [32]byte{1}, Hashes: [][32]byte{inv.Hash}, AmountMsat: 20_000_000, LSPAddress: lspB.descriptor(lsp)}
+		var reply []byte
+		if mode == rod.UnblockByPayee {
+			notice.LSP, notice.Payer = lsp, lspB.ID()
+		} else {
+			path, err := lspB.returnPath(rod.ReturnPath{Through: lsp, PathID: [32]byte{2}, Unblock: notice.Pid})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if reply, err = path.Encode(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.rodNotice(notice.Encode(), reply)
+		w.wait(lspA, 0, UnblockSeen)
 	}
 }
 

@@ -145,7 +145,7 @@ func (r *mailroom) dial(ctx context.Context, m mail) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	var err = errors.New("no address known")
-	for _, addr := range r.node.Addresses(m.to) {
+	for _, addr := range append(r.node.Addresses(m.to), r.node.told(m.to)...) {
 		var p *peer.Peer
 		if p, err = r.node.host.Connect(ctx, m.to, addr); err == nil {
 			r.node.queue.put(&turn{sends: []outgoing{{to: p, msgs: []lnwire.Message{m.msg}}},

@@ -3,6 +3,7 @@ package node
 import (
 	"net"
 
+	"lightningrod/node/graph"
 	"lightningrod/node/store"
 )
 
@@ -46,6 +47,30 @@ func (n *Node) keepClients() {
 	for id, addr := range n.book {
 		n.host.Keep(id, addr)
 	}
+}
+
+// descriptor is where others can reach a node: what it announced, else what we were told by the operator. It is a BOLT 7 address
+// descriptor, or nil.
+func (n *Node) descriptor(id [33]byte) []byte {
+	for _, text := range append(n.gossip.addresses(id), n.Addresses(id)...) {
+		if a, err := graph.ParseAddress(text); err == nil {
+			if d, err := a.Descriptor(); err == nil {
+				return d
+			}
+		}
+	}
+	return nil
+}
+
+// told is where a payer said that its LSP can be reached, if that is this node.
+func (n *Node) told(id [33]byte) []string {
+	n.brain.mu.Lock()
+	d := n.brain.payee.LSPAddress(id)
+	n.brain.mu.Unlock()
+	if a, err := graph.ReadDescriptor(d); err == nil {
+		return []string{a.String()}
+	}
+	return nil
 }
 
 // Addresses are where a node can be reached: what we were told by the operator, else what it announced.

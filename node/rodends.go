@@ -130,6 +130,7 @@ func (n *Node) rodStart(a AsyncPay, inv *payee, pl plan, routes []route) (rod.St
 	for _, r := range routes {
 		s.TotalMsat += uint64(r.amount)
 	}
+	s.LSPAddress = n.descriptor(a.LSP)
 	s.Deadline = rod.MaxDeadline(pl.Final, inv.minFinal)
 	s.Patience = 60
 	cancel, err := rod.SignCancel(n.keys.identity, a.LSP, rod.CancelRequest{PidHash: rod.PidHash(s.Pid)})

@@ -263,7 +263,7 @@ func TestPayerModes(t *testing.T) {
 	for _, mode := range []UnblockMode{UnblockByPayer, UnblockByPayee, UnblockByPayer | UnblockByPayee} {
 		p := newPurse(t)
 		s := start()
-		s.Mode, s.ByHTLC = mode, true
+		s.Mode, s.ByHTLC, s.LSPAddress = mode, true, []byte{1, 1, 2, 3, 4, 5, 6}
 		p.start(s)
 		m := p.put(p.Committed(9, 1000)).Send[0]
 		n, _ := DecodeNotice(m.Payload)
@@ -272,6 +272,9 @@ func TestPayerModes(t *testing.T) {
 		}
 		if literal := n.LSP == s.LSP && n.Payer == s.Self; literal != (mode&UnblockByPayee != 0) {
 			t.Errorf("mode %d: lsp_id %x", mode, n.LSP[:4])
+		}
+		if !slices.Equal(n.LSPAddress, s.LSPAddress) { // the reply path begins at the LSP, too
+			t.Errorf("mode %d: lsp_address %x", mode, n.LSPAddress)
 		}
 		p.put(p.ReadyFor(Ready{s.Hashes}.Encode()))
 		if answered := len(p.again(s.LSP)) == 0; answered != (mode&UnblockByPayee != 0) {
@@ -475,6 +478,14 @@ func TestPayeeBuildsThePath(t *testing.T) {
 	}
 	if got := p.LSPAddress(node("lsp")); !slices.Equal(got, literal.LSPAddress) {
 		t.Errorf("lsp_address %x", got)
+	}
+	p = newTill(t)
+	introduced := plainNotice()
+	introduced.LSPAddress = literal.LSPAddress
+	begin := node("the introduction node")
+	p.notice(introduced, string(begin[:])+"path")
+	if got := p.LSPAddress(begin); !slices.Equal(got, literal.LSPAddress) || p.LSPAddress(node("lsp")) != nil {
+		t.Errorf("lsp_address of the reply path %x", got)
 	}
 	p = newTill(t)
 	p.put(p.Live(true))

@@ -196,10 +196,11 @@ func (p *Payee) sorted() []*notice {
 	return sortedValues(p.notices, func(a, b *notice) int { return slices.Compare(a.Pid[:], b.Pid[:]) })
 }
 
-// LSPAddress gives the address descriptor at which the payer's LSP can be reached directly, if the notice named one.
+// LSPAddress gives the address descriptor at which a payer's LSP can be reached directly, if a notice named one. The LSP is that of the
+// notice, or the node at which its reply path begins.
 func (p *Payee) LSPAddress(lsp NodeID) []byte {
 	for _, n := range p.sorted() {
-		if n.LSP == lsp && n.Notice.LSPAddress != nil {
+		if n.Notice.LSPAddress != nil && (n.LSP == lsp || bytes.HasPrefix(n.replyPath, lsp[:])) {
 			return n.Notice.LSPAddress
 		}
 	}

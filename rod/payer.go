@@ -35,7 +35,7 @@ type ReturnPath struct {
 type UnblockMode uint8
 
 const (
-	UnblockByPayer UnblockMode = 1 << iota // in the reply path of the rod_notice: the payee learns neither LSP_a nor the payer
+	UnblockByPayer UnblockMode = 1 << iota // in the reply path of the rod_notice: it begins at LSP_a, and the payee does not learn the payer
 	UnblockByPayee                         // the payee builds the path from lsp_id and payer_id
 )
 
@@ -56,7 +56,7 @@ type Start struct {
 	Deadline    uint32 // release_deadline asked; 0: the LSP's default
 	Mode        UnblockMode
 	Dest        []byte // how the payee is reached: the caller's own coding
-	LSPAddress  []byte // BOLT 7 address descriptor, or nil
+	LSPAddress  []byte // BOLT 7 address descriptor that the payee is told, or nil
 	Patience    int64  // seconds to wait for the ack
 }
 
@@ -429,10 +429,10 @@ func (p *Payer) tellPayee(out *PayerOutput, y *payment) {
 	case y.answered:
 		return
 	}
-	n := Notice{Pid: y.Pid, Hashes: y.Hashes, AmountMsat: y.AmountMsat, Deadline: y.deadline}
+	n := Notice{Pid: y.Pid, Hashes: y.Hashes, AmountMsat: y.AmountMsat, Deadline: y.deadline, LSPAddress: y.LSPAddress}
 	m := Message{Dest: y.Dest, Type: TypeNotice}
 	if y.Mode&UnblockByPayee != 0 {
-		n.LSP, n.Payer, n.LSPAddress = y.LSP, y.Self, y.LSPAddress
+		n.LSP, n.Payer = y.LSP, y.Self
 	}
 	if y.Mode&UnblockByPayer != 0 {
 		m.Reply = &ReturnPath{Through: y.LSP, PathID: y.ReadyPathID, Unblock: y.Pid}

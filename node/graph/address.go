@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"bytes"
 	"encoding/base32"
 	"encoding/binary"
 	"fmt"
@@ -88,13 +89,14 @@ func ParseAddress(text string) (Address, error) {
 		host = host[1 : len(host)-1]
 	}
 	a := Address{host, uint16(port)}
-	if _, err := a.descriptor(); err != nil {
+	if _, err := a.Descriptor(); err != nil {
 		return Address{}, err
 	}
 	return a, nil
 }
 
-func (a Address) descriptor() ([]byte, error) {
+// Descriptor is the address as BOLT 7 "The node_announcement Message" writes it: a type, what the type says, and the port.
+func (a Address) Descriptor() ([]byte, error) {
 	var b []byte
 	ip, err := netip.ParseAddr(a.Host)
 	onion, isOnion := strings.CutSuffix(a.Host, ".onion")
@@ -119,13 +121,28 @@ func (a Address) descriptor() ([]byte, error) {
 	return binary.BigEndian.AppendUint16(b, a.Port), nil
 }
 
+// ReadDescriptor reads one address descriptor of BOLT 7, as Descriptor writes it: no Tor v2 name, no port 0, and nothing behind it.
+func ReadDescriptor(b []byte) (Address, error) {
+	c := &cursor{rest: b}
+	found, _ := readAddresses(c)
+	if c.err != nil {
+		return Address{}, c.err
+	}
+	if len(found) == 1 {
+		if d, err := found[0].Descriptor(); err == nil && bytes.Equal(b, d) {
+			return found[0], nil
+		}
+	}
+	return Address{}, fmt.Errorf("%d bytes are not one address descriptor that can be dialled", len(b))
+}
+
 // encodeAddresses writes descriptors in ascending order of type and content, each once, with at most one hostname, as
 // BOLT 7 wants them.
 func encodeAddresses(addresses []Address) ([]byte, error) {
 	var all [][]byte
 	hostnames := 0
 	for _, a := range addresses {
-		d, err := a.descriptor()
+		d, err := a.Descriptor()
 		if err != nil {
 			return nil, err
 		}

@@ -248,3 +248,27 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestDescriptors: one address is read back as it was written, and nothing else is.
+func TestDescriptors(t *testing.T) {
+	for _, text := range []string{"node.example.com:9735", strings.Repeat("a", 55) + "d.onion:9735", "[2001:db8::1]:9735", "192.0.2.7:1"} {
+		a, err := ParseAddress(text)
+		must(t, err)
+		d, err := a.Descriptor()
+		must(t, err)
+		if got, err := ReadDescriptor(d); err != nil || got != a {
+			t.Errorf("%s is read as %v, %v", text, got, err)
+		}
+		for i := range d {
+			if got, err := ReadDescriptor(d[:i]); err == nil {
+				t.Errorf("%x is read as %v", d[:i], got)
+			}
+		}
+		if got, err := ReadDescriptor(append(d, d...)); err == nil {
+			t.Errorf("two are read as %v", got)
+		}
+	}
+	if got, err := ReadDescriptor([]byte{1, 127, 0, 0, 1, 0, 0}); err == nil {
+		t.Errorf("port 0 is read as %v", got)
+	}
+}
