@@ -162,10 +162,6 @@ func (s *stage) setUpPayee() error {
 	if err := s.until("set-up", "B knows LSP_b's terms", func() bool { return s.b.node.Channels()[0].Hint }); err != nil {
 		return err
 	}
-	// It may have to answer LSP_a by itself, when the channel that announces LSP_a is gone.
-	if err := s.until("set-up", "B knows where LSP_a is", func() bool { return len(s.b.node.Addresses(s.lspA.node.ID())) > 0 }); err != nil {
-		return err
-	}
 	var err error
 	s.invoice, err = s.b.node.CreateInvoice(node.InvoiceWish{Amount: price, Description: "coffee"})
 	if err != nil {
