@@ -43,6 +43,11 @@ type Spent struct {
 	TxIndex uint32
 }
 
+// Stranded says that a transaction that is published spends a coin of the wallet that is not there any more: what made the coin has left the
+// best chain and something else took its place, or something else has spent it. The same can be done with other coins. It is told with every
+// block while it is so.
+type Stranded struct{ Tx chainhash.Hash }
+
 // FeeRates are the backend's newest estimates, in sat/kw. Floor is the least that is relayed.
 type FeeRates struct {
 	Floor  FeePerKw
@@ -55,4 +60,5 @@ func (BlockConnected) event()    {}
 func (BlockDisconnected) event() {}
 func (Confirmed) event()         {}
 func (Spent) event()             {}
+func (Stranded) event()          {}
 func (FeeRates) event()          {}

@@ -16,7 +16,7 @@ func (t *turn) fact(ev chain.Event) error {
 	}
 	if t.end.chain != nil {
 		switch ev.(type) {
-		case chain.BlockConnected, chain.BlockDisconnected, chain.FeeRates:
+		case chain.BlockConnected, chain.BlockDisconnected, chain.Stranded, chain.FeeRates:
 			t.hear(onchain.Chain{Event: ev})
 		}
 	}

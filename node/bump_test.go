@@ -66,6 +66,69 @@ func TestChildPaysForItsParent(t *testing.T) {
 	}
 }
 
+// TestCoinsGone: the coin that pays for a child leaves the chain in a reorganisation, for something else has taken its place. The commitment
+// gets another child, with another coin.
+func TestCoinsGone(t *testing.T) {
+	w := newWorld(t)
+	w.chain.SetFeeRates(chain.FeeRates{Floor: 253, Slow: 1000, Normal: 1000, Urgent: 1000})
+	a, b := w.start(w.config("alice", false)), w.start(w.config("bob", true))
+	w.fund(a)
+	id := w.open(a, b, false)
+	from, _ := w.chain.Tip()
+	w.mine(2, embedded.AnyoneCanSpend)
+	w.mine(100, w.burn)
+	_, script, err := a.NewAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	deposit := wire.NewMsgTx(2) // more than the other coin, so that it is taken first
+	deposit.AddTxOut(wire.NewTxOut(-10_000, script))
+	for i := range uint32(2) {
+		block, err := w.chain.Block(from + 1 + i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reward := block.Txs[0]
+		deposit.AddTxIn(&wire.TxIn{PreviousOutPoint: wire.OutPoint{Hash: reward.TxHash()}, Witness: embedded.AnyoneWitness()})
+		deposit.TxOut[0].Value += reward.TxOut[0].Value
+	}
+	w.chain.SetFeeRates(chain.FeeRates{Floor: 253, Slow: 4000, Normal: 4000, Urgent: 4000})
+	if _, err := w.chain.MineTxs(w.burn, deposit); err != nil {
+		t.Fatal(err)
+	}
+	w.seen(a, b)
+	b.Stop() // else it answers with a commitment of its own
+	if err := a.Close(id, true); err != nil {
+		t.Fatal(err)
+	}
+	child := func() *wire.MsgTx {
+		for _, tx := range w.chain.Mempool() {
+			if len(tx.TxIn) == 2 && tx.TxHash() != deposit.TxHash() {
+				return tx
+			}
+		}
+		return nil
+	}
+	w.until("a child", func() bool { return child() != nil })
+	if child().TxIn[1].PreviousOutPoint.Hash != deposit.TxHash() {
+		t.Fatal("the child does not spend the deposit")
+	}
+	if err := w.chain.Reorg(1); err != nil {
+		t.Fatal(err)
+	}
+	other := deposit.Copy()
+	other.TxOut[0].PkScript = embedded.AnyoneCanSpend
+	if _, err := w.chain.MineTxs(w.burn, other); err != nil {
+		t.Fatal(err)
+	}
+	w.until("another child", func() bool { return child() != nil })
+	if child().TxIn[1].PreviousOutPoint.Hash == deposit.TxHash() {
+		t.Fatal("the child spends what is not there")
+	}
+	b = w.start(b.cfg)
+	w.over(a, b)
+}
+
 // logged is a log that counts the lines with a text.
 type logged struct {
 	slog.Handler

@@ -406,7 +406,22 @@ func (d *chainDesk) watchMempool(ctx context.Context) error {
 	}
 	d.node.walletMu.Unlock()
 	d.mempool, d.hashes = seen, hashes
+	if again {
+		d.deliver(d.stranded())
+	}
 	return nil
+}
+
+// stranded tells of transactions whose coins are gone. The first input of what a channel has funded is its own, the others are coins.
+func (d *chainDesk) stranded() (facts []chain.Fact) {
+	d.node.walletMu.Lock()
+	defer d.node.walletMu.Unlock()
+	for _, p := range d.publishing.all() {
+		if slices.ContainsFunc(p.tx.TxIn[1:], func(in *wire.TxIn) bool { return !d.node.wallet.Has(in.PreviousOutPoint) }) {
+			facts = append(facts, chain.Fact{Owner: p.owner, Event: chain.Stranded{Tx: p.txid}})
+		}
+	}
+	return facts
 }
 
 // unconfirmed is what the backend shows of its mempool, and what it does not show but spends a watched output.

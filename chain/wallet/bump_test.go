@@ -510,3 +510,54 @@ func BenchmarkFundUpTo(b *testing.B) {
 		})
 	}
 }
+
+// TestCoinsGone: a reorganisation takes away a coin that pays for a claim, and puts something else in its place. The wallet knows, also of
+// what descends from it, and pays with another coin.
+func TestCoinsGone(t *testing.T) {
+	d := ready(t, 50_000)
+	claim := d.claimable(9, 330)
+	d.mine(1)
+	made := d.deposit(10, 200_000, d.newAddress(P2WPKH))
+	d.mine(1)
+	coin := wire.OutPoint{Hash: made.TxHash()}
+	opt := Options{Inputs: []Input{claim}}
+	first, _, err := d.fundUpTo(nil, 2000, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change := wire.OutPoint{Hash: first.TxHash()}
+	if first.TxIn[1].PreviousOutPoint != coin || !d.Has(coin) || !d.Has(change) {
+		t.Fatalf("spends %v, has its coin %v, its change %v", first.TxIn[1].PreviousOutPoint, d.Has(coin), d.Has(change))
+	}
+	if d.Has(claim.Out) || d.Has(wire.OutPoint{}) {
+		t.Error("has what is not its own")
+	}
+	if err := d.c.Reorg(1); err != nil {
+		t.Fatal(err)
+	}
+	d.follow()
+	if !d.Has(coin) || !d.Has(change) {
+		t.Error("what may come back counts as gone")
+	}
+	other := made.Copy()
+	other.TxOut[0].Value--
+	other.TxOut[0].PkScript = embedded.AnyoneCanSpend
+	if _, err := d.c.MineTxs(nil, other); err != nil {
+		t.Fatal(err)
+	}
+	d.follow()
+	d.restart()
+	if d.Has(coin) || d.Has(change) {
+		t.Errorf("after the reorganisation it has its coin %v, its change %v", d.Has(coin), d.Has(change))
+	}
+	second, _, err := d.fundUpTo(nil, 2000, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(second.TxIn) != 2 || second.TxIn[1].PreviousOutPoint == coin {
+		t.Errorf("spends %v", second.TxIn[1].PreviousOutPoint)
+	}
+	d.publish(second)
+	d.mine(1)
+	d.restart()
+}

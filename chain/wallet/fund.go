@@ -341,7 +341,7 @@ func (w *Wallet) candidates(d *draft) []Coin {
 	}
 	list := slices.DeleteFunc(w.Coins(), func(c Coin) bool {
 		switch {
-		case c.Immature || slices.Contains(undone, c.Out.Hash):
+		case c.Immature || slices.Contains(undone, c.Out.Hash) || !w.Has(c.Out):
 			return true
 		case again[c.Out]:
 			return false

@@ -341,6 +341,22 @@ func (w *Wallet) confirmedCoin(op wire.OutPoint, c *coin) Coin {
 	}
 }
 
+// Has says whether an output of ours is there to be spent, by a pending transaction perhaps: it is unspent in a block of the best chain, or
+// made by a pending transaction that can still confirm. What a reorganisation has taken away, and what made way for something else, is not.
+func (w *Wallet) Has(op wire.OutPoint) bool {
+	if c := w.coins[op]; c != nil {
+		return c.spent == 0
+	}
+	p := w.pending[op.Hash]
+	_, ours := w.output(op)
+	return ours && p.live() && w.stands(p)
+}
+
+// stands says whether a pending transaction has its coins. Inputs that the wallet has not signed are not its own.
+func (w *Wallet) stands(p *pending) bool {
+	return !p.own || !slices.ContainsFunc(p.tx.TxIn, func(in *wire.TxIn) bool { return len(in.Witness) > 0 && !w.Has(in.PreviousOutPoint) })
+}
+
 // Coins are the unspent outputs, the oldest first and the unconfirmed at the end.
 func (w *Wallet) Coins() []Coin {
 	locked := make(map[wire.OutPoint]bool)

@@ -57,6 +57,8 @@ func (t *turn) fact(ev chain.Event) {
 		t.disconnected(f.Height)
 	case chain.Spent:
 		t.spentFact(f)
+	case chain.Stranded:
+		t.stranded(f.Tx)
 	case chain.FeeRates:
 		t.rates = f
 	}

@@ -191,15 +191,27 @@ func (t *turn) bump(w wish) {
 		b.made = b.funded
 		t.request(b.funded, w.Deadline)
 	}
-	if !w.replaces(b, t.rates) {
+	if !b.stranded && !w.replaces(b, t.rates) {
 		return
 	}
 	if b.asked == w.fee && (b.funded != nil || !t.again) {
 		return
 	}
 	b.asked = w.fee
-	w.Replaces = b.funded
+	if !b.stranded {
+		w.Replaces = b.funded
+	}
 	t.out.Bumps = append(t.out.Bumps, w.Bump)
+}
+
+// stranded has other coins asked for, in place of those of a transaction that has lost one. It may find its coin again, and is published
+// until there is another; both spend the same output, so that only one of them confirms.
+func (t *turn) stranded(txid chainhash.Hash) {
+	for i := range t.bids {
+		if b := &t.bids[i]; b.funded != nil && b.funded.TxHash() == txid {
+			b.stranded, b.asked = true, 0
+		}
+	}
 }
 
 // replaces says whether a wish pays so much more than the transaction before it that nodes take it instead: BIP 125, rules 3 and 4, and a
@@ -221,13 +233,13 @@ func (t *turn) funded(ev Funded) {
 		t.out.Release = append(t.out.Release, ev.Tx)
 	default:
 		b := t.bidOf(ev.Out)
-		if b.funded != nil && ev.Fee < b.fee {
+		if b.funded != nil && ev.Fee < b.fee && !b.stranded {
 			t.out.Release = append(t.out.Release, ev.Tx)
 			return
 		}
 		tx := ev.Tx.Copy()
 		tx.TxIn[0].Witness = w.witness(t.c.Sign([]commitment.SignJob{w.job(tx)})[0])
-		b.fee, b.funded, b.made = ev.Fee, tx, tx
+		b.fee, b.funded, b.made, b.stranded = ev.Fee, tx, tx, false
 		t.out.Changed = true
 		if w.Parent != nil && t.spend == nil && t.publish && w.Out.Hash == t.live[0].TxID {
 			t.publishCommitment()

@@ -91,8 +91,9 @@ type bid struct {
 	funded *wire.MsgTx // with coins of the wallet, complete
 
 	// Not encoded.
-	made  *wire.MsgTx // without, complete
-	asked int64       // the fee of the last Bump
+	made     *wire.MsgTx // without, complete
+	asked    int64       // the fee of the last Bump
+	stranded bool        // a coin of funded is not there any more: other coins are wanted
 }
 
 // New is a channel about to go on chain, or found there.

@@ -3,6 +3,7 @@ package onchain
 import (
 	"testing"
 
+	"lightningrod/chain"
 	"lightningrod/chain/embedded"
 	"lightningrod/chain/wallet"
 	"lightningrod/channel/commitment"
@@ -105,4 +106,49 @@ func TestBumpByWallet(t *testing.T) {
 	if answered != before+1 {
 		t.Fatalf("%d bumps", answered-before)
 	}
+}
+
+// TestA13_CoinsGone: a coin that pays for an HTLC transaction leaves the chain for good, perhaps since the claim that made it was replaced in
+// a reorganisation. Other coins are asked for until there are some, also when what is bid cannot rise any more.
+func TestA13_CoinsGone(t *testing.T) {
+	n, be := toy(t)
+	nd := n.open(be, config{}, testHTLC{sat: 60_000, expiry: 130, secret: "a", in: inAll, known: true})
+	nd.confirm(inOurs)
+	out := nd.w.commits[inOurs].OutPoint(int(nd.w.output(inOurs, 0).Index))
+	be.limit = -1 // blocks are full
+	nd.mineTo(140)
+	first, fee := nd.s.bidOf(out).funded, nd.s.bidOf(out).fee
+	if first == nil || fee < 25_000 {
+		t.Fatalf("bid of %d sat, want nearly half of 60,000", fee)
+	}
+	gone := Chain{chain.Stranded{Tx: first.TxHash()}}
+	nd.poor = true
+	for name, step := range map[string]struct {
+		ev   Event
+		asks bool
+	}{"told": {gone, true}, "told again": {gone, true}, "something else": {Chain{chain.Stranded{}}, false}, "rates": {Chain{n.rates}, false}} {
+		before := len(nd.bumps)
+		nd.apply(step.ev)
+		asked := nd.bumps[before:]
+		if len(asked) != map[bool]int{true: 1}[step.asks] || step.asks && (asked[0].Out != out || asked[0].Replaces != nil) {
+			t.Errorf("%s: asks for %+v", name, asked)
+		}
+		if nd.s.bidOf(out).funded != first {
+			t.Errorf("%s: the transaction is given up before there is another", name)
+		}
+	}
+	nd.poor = false
+	nd.apply(gone)
+	second := nd.s.bidOf(out).funded
+	if second == first || second.TxIn[1].PreviousOutPoint == first.TxIn[1].PreviousOutPoint {
+		t.Fatal("no other coin is spent")
+	}
+	before := len(nd.bumps)
+	nd.apply(gone)
+	if len(nd.bumps) != before {
+		t.Error("what has been replaced is asked for again")
+	}
+	be.limit = 0
+	nd.mine(150)
+	nd.wantEnded(0, true)
 }

@@ -50,6 +50,7 @@ const (
 	BugRefusalKept
 	BugWaitsForever
 	BugEndedCommitted
+	BugStrandedUnheard
 	BugMissingTheirs
 	BugMissingOurs
 	BugOwnCommitment
@@ -97,6 +98,7 @@ var Bugs = [endOfBugs]struct{ ID, Text string }{
 	BugRefusalKept:          {"", "a payment that cannot be made stays with the payer's side"},
 	BugWaitsForever:         {"", "what waits for its LSP is never given up"},
 	BugEndedCommitted:       {"", "the payer tells of an HTLC that went on chain and ended before it was irrevocably committed"},
+	BugStrandedUnheard:      {"A13", "a claim whose coin a reorganisation has taken away gets no other"},
 	BugMissingTheirs:        {"A1", "an HTLC that is not in the peer's confirmed commitment is failed, its preimage known"},
 	BugMissingOurs:          {"A2", "an HTLC that is not in our confirmed commitment is failed, its preimage known"},
 	BugOwnCommitment:        {"A3", "only preimages of HTLCs in our own commitment are looked for on chain"},
@@ -312,6 +314,7 @@ var foundBy = [endOfBugs]int64{
 	BugRefusalKept:          12,
 	BugWaitsForever:         17,
 	BugEndedCommitted:       259698,
+	BugStrandedUnheard:      684850,
 	BugMissingTheirs:        1164,
 	BugMissingOurs:          112,
 	BugOwnCommitment:        247,

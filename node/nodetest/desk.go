@@ -178,7 +178,24 @@ func (n *node) follow() {
 	for _, p := range slices.Clone(n.publishing) {
 		n.broadcast(p)
 	}
+	again := n.anew
 	n.look()
+	if again && n.w.bug != BugStrandedUnheard {
+		n.facts(n.stranded())
+	}
+}
+
+// stranded tells of transactions whose coins are gone: all inputs but the first are coins of the wallet.
+func (n *node) stranded() (facts []chain.Fact) {
+	for _, p := range n.publishing {
+		if _, done := n.w.chain.mined[p.id]; !done && slices.ContainsFunc(p.tx.TxIn[1:], func(in *wire.TxIn) bool {
+			_, there := n.w.chain.unspent(in.PreviousOutPoint)
+			return !there
+		}) {
+			facts = append(facts, chain.Fact{Owner: uint64(p.owner), Event: chain.Stranded{Tx: p.id}})
+		}
+	}
+	return facts
 }
 
 // reads notes that a block was seen.
