@@ -30,7 +30,7 @@
 // its value at its deadline (see fee); a sweep that nobody competes with pays the market's rate, however late. It is never
 // lowered, whatever conflicts come and go. Sweeps and penalties pay out of their own value. HTLC transactions have no fee
 // and commitments a low one, so these need coins of the wallet: a Bump asks for them, the event Funded brings them. A Bump
-// that is not answered is asked again at the next block.
+// that is not answered is asked again at the next block, and so is one whose coins are gone (chain.Stranded).
 //
 // # How HTLCs end
 //
@@ -45,7 +45,7 @@
 //   - New once the funding output is spent or ours is to be published, with the channel frozen as it is: no HTLC may be
 //     added or removed after it. Then Close if ours is to be published;
 //   - every fact of the Requests in Output and Watches, every block (BlockConnected and BlockDisconnected), new FeeRates,
-//     and spends of watched outputs in the mempool (chain.Spent with Height 0);
+//     spends of watched outputs in the mempool (chain.Spent with Height 0), and with every block the transactions that are Stranded;
 //   - Encode durable before Chain and Bumps leave; Resolved and Ended are for inside the node;
 //   - the same Params to Decode as to New, but for Stale, Height and Preimage, which only New reads. They are not in the encoding: the
 //     channel has all of it in its own rows, frozen;
