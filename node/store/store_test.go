@@ -46,17 +46,26 @@ func del(t Table, key string) Op        { return Op{Table: t, Key: []byte(key)} 
 // contents is all rows as "table/key": value.
 func contents(t testing.TB, s *Store) map[string]string {
 	t.Helper()
+	all, err := read(s)
+	must(t, err)
+	return all
+}
+
+func read(s *Store) (map[string]string, error) {
 	all := map[string]string{}
 	for _, table := range Tables() {
-		must(t, s.Load(table, func(k, v []byte) error {
+		err := s.Load(table, func(k, v []byte) error {
 			if table.numbered() {
 				k = fmt.Appendf(nil, "%x", k)
 			}
 			all[table.String()+"/"+string(k)] = string(v)
 			return nil
-		}))
+		})
+		if err != nil {
+			return nil, err
+		}
 	}
-	return all
+	return all, nil
 }
 
 func wantContents(t testing.TB, s *Store, want map[string]string) {
