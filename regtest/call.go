@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 )
 
@@ -77,10 +79,14 @@ func (c *caller) stream(ctx context.Context, method, path string, in any, f func
 	}
 }
 
-// open calls, and gives the body of an answer that is a success.
+// open calls, and gives the body of an answer that is a success. What goes in as url.Values goes as a form, all else as JSON.
 func (c *caller) open(ctx context.Context, method, path string, in any) (io.ReadCloser, error) {
 	var body io.Reader
-	if in != nil {
+	form, isForm := in.(url.Values)
+	switch {
+	case isForm:
+		body = strings.NewReader(form.Encode())
+	case in != nil:
 		text, err := json.Marshal(in)
 		if err != nil {
 			return nil, err
@@ -92,6 +98,9 @@ func (c *caller) open(ctx context.Context, method, path string, in any) (io.Read
 		return nil, err
 	}
 	r.Header = c.header.Clone()
+	if isForm {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
 	resp, err := c.http.Do(r)
 	if err != nil {
 		return nil, err

@@ -104,7 +104,11 @@ func newWorld(t *testing.T, kind string) *world {
 	if kind == "lnd" {
 		regtest.FindLnd(t) // before anything else starts
 	}
-	w := &world{t: t, kind: kind, btc: regtest.Bitcoind(t), nodes: map[string]regtest.Node{}, down: map[string]bool{}, coins: map[string]int64{}, begun: map[string]int64{}, closing: map[[2]string]*closing{}, wires: map[[2]string]*regtest.Wire{}, hodls: map[string]*hodl{}, invoices: map[string]regtest.Invoice{}}
+	var options []string
+	if kind == "eclair" {
+		options = regtest.EclairBitcoind(t)
+	}
+	w := &world{t: t, kind: kind, btc: regtest.Bitcoind(t, options...), nodes: map[string]regtest.Node{}, down: map[string]bool{}, coins: map[string]int64{}, begun: map[string]int64{}, closing: map[[2]string]*closing{}, wires: map[[2]string]*regtest.Wire{}, hodls: map[string]*hodl{}, invoices: map[string]regtest.Invoice{}}
 	w.fees = regtest.NewFees(t, w.btc)
 	t.Cleanup(w.again.Wait)
 	w.btc.Mine(1, burn) // a chain whose tip is young: nodes wait for that

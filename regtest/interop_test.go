@@ -34,6 +34,9 @@ var kinds = map[string]func(t testing.TB, name string, btc *regtest.Bitcoin, opt
 	"cln": func(t testing.TB, name string, btc *regtest.Bitcoin, options ...string) regtest.Node {
 		return regtest.NewCln(t, name, btc, options...)
 	},
+	"eclair": func(t testing.TB, name string, btc *regtest.Bitcoin, options ...string) regtest.Node {
+		return regtest.NewEclair(t, name, btc, options...)
+	},
 	"ldk": func(t testing.TB, name string, btc *regtest.Bitcoin, options ...string) regtest.Node {
 		return regtest.NewLdk(t, name, btc, options...)
 	},
@@ -82,6 +85,8 @@ func TestInterop(t *testing.T) {
 					switch kind { // rarely there: nothing else has to start first
 					case "cln":
 						regtest.FindCln(t)
+					case "eclair":
+						regtest.FindEclair(t)
 					case "ldk":
 						regtest.FindLdk(t)
 					}
