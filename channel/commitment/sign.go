@@ -133,11 +133,6 @@ func (c *Commitment) VerifyJobs(fundingScript []byte, sigs []lnwire.Sig) ([]Veri
 	return jobs, nil
 }
 
-// Witness is the witness of the commitment; see FundingStack.
-func (c *Commitment) Witness(fundingScript []byte, a, b PubKey, sigA, sigB lnwire.Sig) wire.TxWitness {
-	return FundingStack(fundingScript, a, b, sigA, sigB)
-}
-
 // Signed is a copy of the transaction with its witness, ready to publish.
 func (c *Commitment) Signed(fundingScript []byte, owner, other lnwire.Sig) *wire.MsgTx {
 	tx := c.Tx.Copy()

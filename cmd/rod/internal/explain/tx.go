@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"lightningrod/channel/commitment"
@@ -238,11 +237,4 @@ func Any(text string, net *chaincfg.Params) (what string, f facts.Facts, err err
 		return "", nil, typed
 	}
 	return "", nil, errors.New("neither invoice, node, short_channel_id, message, onion, transaction nor blinded path: name it, as in rod decode message")
-}
-
-// Kinds are the sorts of thing that can be explained.
-func Kinds() []string {
-	names := []string{"message", "onion", "onion-message", "invoice", "path", "tx", "scid", "node", "tlvs"}
-	slices.Sort(names)
-	return names
 }
