@@ -3,8 +3,8 @@
 // started them, and with its process.
 //
 // A machine without a program skips such a test and says so; where bitcoind and lnd must be there, the environment has ROD_REQUIRE_PEERS
-// set, and the test fails instead. ROD_BITCOIND and ROD_LND name them, otherwise PATH does; .ci/bitcoind and .ci/lnd make them. ROD_CLN and ROD_LDK name
-// Core Lightning's daemon and the program of the folder ldk, which need not be there.
+// set, and the test fails instead. ROD_BITCOIND and ROD_LND name them, otherwise PATH does; .ci/bitcoind and .ci/lnd make them. ROD_CLN, ROD_ECLAIR and ROD_LDK
+// name Core Lightning's daemon, eclair's script and the program of the folder ldk, which need not be there.
 //
 // # Scripts
 //

@@ -1,8 +1,10 @@
 package regtest
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -20,24 +22,31 @@ import (
 //
 //   - where it listens and finds its bitcoind, in which it has a wallet of its own;
 //   - six confirmations instead of eight, that everybody else is content with and that it allows to be set;
+//   - 144 blocks that the other end of a channel has to wait for its own instead of 720, which are more than a script waits;
+//   - a hundred HTLCs at a time instead of thirty: the scripts make twenty payments at a time, and an HTLC counts until it is gone from both commitments;
+//   - that the htlc_maximum_msat of its channel_updates does not follow its balance, which it would once an hour;
 //   - the random delays before it looks at a block, at its channels after a start, and at a transaction it could not publish, and the interval in
 //     which it passes on gossip: each is as short as it can be;
-//   - the fee rates that it takes on regtest instead of asking bitcoind: the lowest, as the others take where bitcoind has no estimate;
+//   - the fee rates that it takes on regtest instead of asking bitcoind: twice the lowest, which the others take where bitcoind has no estimate, and at
+//     which it takes what it sweeps for lighter than it is, so that nobody relays it;
 //   - that it asks nobody on the Internet whether its chain is behind.
 //
-// It is asked by its HTTP API.
+// It is asked by its HTTP API. The plugin of the folder eclair lets payments wait, where it can be built.
 type Eclair struct {
 	*program
 	api  caller
 	id   string
 	addr string
 
+	btc    *Bitcoin
+	plugin string // of the folder eclair, "" without
+
 	mu    sync.Mutex
 	asked []string // hashes of payments that it was asked for: it lists none that have not succeeded
 }
 
 var (
-	_ Node    = (*Eclair)(nil)
+	_ Hodler  = (*Eclair)(nil)
 	_ Offerer = (*Eclair)(nil)
 )
 
@@ -60,8 +69,12 @@ func EclairBitcoind(t testing.TB) []string {
 func NewEclair(t testing.TB, name string, btc *Bitcoin, options ...string) *Eclair {
 	t.Helper()
 	command := FindEclair(t)
+	plugin, err := builtHodl(command[0])
+	if err != nil {
+		t.Fatal(err)
+	}
 	p := newProgram(t, name)
-	e := &Eclair{program: p, addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(freePort(t)))}
+	e := &Eclair{program: p, btc: btc, plugin: plugin, addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(freePort(t)))}
 	api := freePort(t)
 	e.api.base = "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(api)) + "/"
 	e.api.http.Transport = &http.Transport{MaxIdleConnsPerHost: 32}
@@ -76,6 +89,12 @@ func NewEclair(t testing.TB, name string, btc *Bitcoin, options ...string) *Ecla
 	p.command = slices.Concat(command, []string{
 		"-Declair.datadir=" + p.dir, "-Dlogback.configurationFile=" + filepath.Join(p.dir, "log.xml"),
 	}, options)
+	if plugin != "" {
+		p.command = append(p.command, plugin)
+	}
+	if err := os.Mkdir(filepath.Join(p.dir, "hodl"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	if err := e.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -91,13 +110,14 @@ func eclairSettings(name, addr string, btc *Bitcoin) map[string]string {
 	s := map[string]string{
 		"chain": "regtest", "node-alias": name, "server.binding-ip": "127.0.0.1", "server.port": listen,
 		"bitcoind.host": host, "bitcoind.rpcport": port, "bitcoind.auth": "safecookie", "bitcoind.cookie": btc.Access.Cookie, "bitcoind.wallet": name,
-		"channel.min-depth-blocks": "6",
+		"channel.min-depth-blocks": "6", "channel.to-remote-delay-blocks": "144", "channel.max-accepted-htlcs": "100",
 
-		"channel.max-block-processing-delay": "0 seconds", "channel.max-restart-watch-delay": "0 seconds", "channel.max-tx-publish-retry-delay": "1 second",
+		"channel.channel-update.balance-thresholds": "[]",
+		"channel.max-block-processing-delay":        "0 seconds", "channel.max-restart-watch-delay": "0 seconds", "channel.max-tx-publish-retry-delay": "1 second",
 		"router.broadcast-interval": "1 second", "blockchain-watchdog.sources": "[]",
 	}
 	for _, speed := range []string{"minimum", "slow", "medium", "fast", "fastest"} {
-		s["on-chain-fees.default-feerates."+speed] = "1" // sat/vB
+		s["on-chain-fees.default-feerates."+speed] = "2" // sat/vB
 	}
 	for _, of := range told {
 		switch of.Type {
@@ -168,11 +188,13 @@ func (e *Eclair) Start() error {
 	})
 }
 
+// Stop does not judge the answer: eclair may be gone before it has given it.
 func (e *Eclair) Stop() error {
-	if err := e.ask("stop", nil); err != nil {
-		return err
+	asked := e.ask("stop", nil)
+	if err := e.ended(); err != nil {
+		return errors.Join(asked, err)
 	}
-	return e.ended()
+	return nil
 }
 
 func (e *Eclair) Height() (uint32, error) {
@@ -206,11 +228,28 @@ func (e *Eclair) Peers() (ids []string, err error) {
 	return ids, err
 }
 
+// Open returns once the funding transaction is in the mempool: between two eclairs (dual funding) that is some time after it is known.
 func (e *Eclair) Open(o Opening) error {
 	const budget = 100_000 // sat, for the fee of the funding transaction: by default a thousandth of a small channel, which is too little
-	return e.tell("open", []string{"created channel"},
-		"nodeId", o.Peer, "fundingSatoshis", strconv.FormatInt(o.Capacity, 10), "pushMsat", strconv.FormatInt(1000*o.Push, 10),
+	var answer string
+	err := e.ask("open", &answer, "nodeId", o.Peer,
+		"fundingSatoshis", strconv.FormatInt(o.Capacity, 10), "pushMsat", strconv.FormatInt(1000*o.Push, 10),
 		"announceChannel", strconv.FormatBool(!o.Private), "fundingFeeBudgetSatoshis", strconv.Itoa(budget))
+	if err != nil {
+		return err
+	}
+	var txid string
+	for _, word := range strings.Fields(answer) {
+		if id, ok := strings.CutPrefix(word, "fundingTxId="); ok {
+			txid = id
+		}
+	}
+	if txid == "" {
+		return fmt.Errorf("open: %.500q", answer)
+	}
+	return e.awaken(func() error {
+		return e.btc.Client.Call(context.Background(), nil, "getmempoolentry", txid)
+	})
 }
 
 // Close returns once eclair has begun with it.
@@ -300,18 +339,21 @@ func (e *Eclair) Channels() (all []Channel, err error) {
 	if err != nil {
 		return nil, err
 	}
-	public, err := e.public()
 	for _, x := range list {
 		c, opener, private := x.commitment(), x.Data.Commitments.Params.Local.IsChannelOpener, !x.Data.Commitments.Params.Flags.AnnounceChannel
 		theirs := c.Local.Spec.ToLocal
 		if opener {
 			theirs = c.Local.Spec.ToRemote
 		}
-		usable := x.State == "NORMAL" && (private || public[c.Funding.SCID])
-		if usable && private {
-			if usable, err = e.hints(x.ID); err != nil {
-				return nil, err
-			}
+		usable := x.State == "NORMAL"
+		switch {
+		case usable && private:
+			usable, err = e.hints(x.ID)
+		case usable:
+			usable, err = e.announced(&x)
+		}
+		if err != nil {
+			return nil, err
 		}
 		all = append(all, Channel{
 			Peer: x.Peer, Funding: c.Input, SCID: c.Funding.SCID, Opener: opener, Private: private, Usable: usable, Capacity: c.Capacity,
@@ -328,6 +370,21 @@ func (e *Eclair) hints(channel string) (bool, error) {
 	return len(out.RoutingInfo) > 0, err
 }
 
+// announced tells whether a public channel is in eclair's graph with its own channel_update. It loses that, and its balance for its payments, where the
+// announcement comes in from the other end while it is completing it by itself. Then it is asked for another.
+func (e *Eclair) announced(x *eclairChannel) (bool, error) {
+	public, err := e.public()
+	scid := x.commitment().Funding.SCID
+	if err != nil || !public[scid] {
+		return false, err
+	}
+	own, err := e.updates("nodeId", e.id)
+	if err != nil || own[scid] > 0 {
+		return own[scid] > 0, err
+	}
+	return false, e.ask("updaterelayfee", nil, "nodeId", x.Peer, "feeBaseMsat", "1000", "feeProportionalMillionths", "200") // as by default
+}
+
 // public are the short_channel_ids of the announced channels that eclair knows.
 func (e *Eclair) public() (map[string]bool, error) {
 	var list []struct {
@@ -341,6 +398,19 @@ func (e *Eclair) public() (map[string]bool, error) {
 	return scids, err
 }
 
+// updates counts the channel_updates that eclair knows of public channels, by short_channel_id; of all nodes, or of one.
+func (e *Eclair) updates(of ...string) (map[string]int, error) {
+	var list []struct {
+		SCID string `json:"shortChannelId"`
+	}
+	err := e.ask("allupdates", &list, of...)
+	counts := map[string]int{}
+	for _, u := range list {
+		counts[u.SCID]++
+	}
+	return counts, err
+}
+
 func (e *Eclair) Total() (msat int64, err error) {
 	list, err := e.list()
 	for _, x := range list {
@@ -351,8 +421,7 @@ func (e *Eclair) Total() (msat int64, err error) {
 	return msat, err
 }
 
-// Graph takes both channel_updates of an announced channel of eclair's own for known: it lists none where the announcement has come in while eclair was
-// completing it by itself. Its payments know them.
+// Graph takes the channel_update of the other end of an announced channel of eclair's own for known: it may have lost it like its own, and does not need it.
 func (e *Eclair) Graph() (Graph, error) {
 	var nodes []struct{ NodeID, Alias string }
 	if err := e.ask("nodes", &nodes); err != nil {
@@ -362,22 +431,16 @@ func (e *Eclair) Graph() (Graph, error) {
 	if err != nil {
 		return Graph{}, err
 	}
-	var updates []struct {
-		SCID string `json:"shortChannelId"`
-	}
-	if err := e.ask("allupdates", &updates); err != nil {
+	counts, err := e.updates()
+	if err != nil {
 		return Graph{}, err
 	}
 	list, err := e.list()
 	if err != nil {
 		return Graph{}, err
 	}
-	counts := map[string]int{}
-	for _, u := range updates {
-		counts[u.SCID]++
-	}
 	for _, x := range list {
-		if scid := x.commitment().Funding.SCID; public[scid] {
+		if scid := x.commitment().Funding.SCID; counts[scid] > 0 {
 			counts[scid] = 2
 		}
 	}

@@ -1,6 +1,8 @@
 package regtest
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -194,12 +196,19 @@ func (e *Eclair) Ledger() (Ledger, error) {
 		}
 	}
 	var got []struct {
-		Invoice struct{ PaymentHash string }
-		Status  struct{ Amount int64 }
+		PaymentPreimage string
+		Status          struct{ Amount int64 }
 	}
-	err := e.ask("listreceivedpayments", &got, "from", "0")
+	if err := e.ask("listreceivedpayments", &got, "from", "0"); err != nil {
+		return b, err
+	}
 	for _, r := range got {
-		b.Received[r.Invoice.PaymentHash] = r.Status.Amount
+		preimage, err := unhex(r.PaymentPreimage)
+		if err != nil {
+			return b, err
+		}
+		hash := sha256.Sum256(preimage) // an invoice of BOLT 12 stands there without it
+		b.Received[hex.EncodeToString(hash[:])] = r.Status.Amount
 	}
-	return b, err
+	return b, nil
 }

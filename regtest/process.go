@@ -80,6 +80,9 @@ func RemoveBuilt() {
 	if programs.dir != "" {
 		os.RemoveAll(programs.dir)
 	}
+	if hodlPlugin.dir != "" {
+		os.RemoveAll(hodlPlugin.dir)
+	}
 }
 
 // socketPath is a name below the limit of unix sockets, whatever the test is called.
