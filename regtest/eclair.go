@@ -398,7 +398,7 @@ func (e *Eclair) public() (map[string]bool, error) {
 	return scids, err
 }
 
-// updates counts the channel_updates that eclair knows of public channels, by short_channel_id; of all nodes, or of one.
+// updates counts the channel_updates that eclair knows, by short_channel_id; of all nodes, or the public ones of one.
 func (e *Eclair) updates(of ...string) (map[string]int, error) {
 	var list []struct {
 		SCID string `json:"shortChannelId"`
@@ -445,8 +445,8 @@ func (e *Eclair) Graph() (Graph, error) {
 		}
 	}
 	g := Graph{Nodes: len(nodes), Channels: len(public), Aliases: map[string]string{}}
-	for _, n := range counts {
-		g.Updates += n
+	for scid := range public { // it lists the updates of private channels too
+		g.Updates += counts[scid]
 	}
 	for _, n := range nodes {
 		g.Aliases[n.NodeID] = n.Alias
