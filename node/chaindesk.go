@@ -389,11 +389,9 @@ func (d *chainDesk) watchMempool(ctx context.Context) error {
 		}
 		hashes[tx] = id
 		if known := seen[id] || d.mempool[id]; !known || again {
-			if !known {
-				d.node.walletMu.Lock()
-				d.node.wallet.Mempool(tx)
-				d.node.walletMu.Unlock()
-			}
+			d.node.walletMu.Lock()
+			d.node.wallet.Mempool(tx)
+			d.node.walletMu.Unlock()
 			d.deliver(d.tracker.Mempool(tx))
 		}
 		seen[id] = true

@@ -67,7 +67,9 @@ type chainVariant struct {
 type chainTown struct {
 	variant chainVariant
 	dir     string
-	expiry  uint32 // of the HTLC
+	expiry  uint32          // of the HTLC
+	free    []*wire.TxOut   // outputs that anyone can spend
+	at      []wire.OutPoint // and where they are
 }
 
 const chainAmount = 40_000_000 // msat
@@ -82,6 +84,16 @@ func newChainTown(t *testing.T, v chainVariant) *chainTown {
 	}
 	w := (&world{chain: c, burn: append([]byte{0x00, 0x20}, make([]byte, 32)...)}).within(t)
 	a, b, _ := w.pair()
+	for range 2 {
+		w.mine(1, embedded.AnyoneCanSpend)
+		height, _ := c.Tip()
+		b, err := c.Block(height)
+		if err != nil {
+			t.Fatal(err)
+		}
+		town.at = append(town.at, wire.OutPoint{Hash: b.Txs[0].TxHash()})
+		town.free = append(town.free, b.Txs[0].TxOut[0])
+	}
 	w.fund(b)
 	inv, err := b.CreateInvoice(InvoiceWish{Amount: chainAmount, Description: "crash on chain"})
 	if err != nil {
@@ -134,6 +146,13 @@ type chainRun struct {
 }
 
 func (c *chainTown) run(t *testing.T, at int, after bool) *chainRun {
+	r := c.copy(t, &lockDisk{at: at, after: after})
+	r.play()
+	return r
+}
+
+// copy is a life in copies of the town's files that has not begun.
+func (c *chainTown) copy(t *testing.T, disk *lockDisk) *chainRun {
 	dir := t.TempDir()
 	if err := os.CopyFS(dir, os.DirFS(c.dir)); err != nil {
 		t.Fatal(err)
@@ -144,7 +163,7 @@ func (c *chainTown) run(t *testing.T, at int, after bool) *chainRun {
 	}
 	t.Cleanup(func() { ch.Close() })
 	w := (&world{chain: ch, burn: append([]byte{0x00, 0x20}, make([]byte, 32)...)}).within(t)
-	r := &chainRun{world: w, town: c, disk: &lockDisk{at: at, after: after}}
+	r := &chainRun{world: w, town: c, disk: disk}
 	if c.variant.claims {
 		r.closer = 1
 	}
@@ -153,7 +172,6 @@ func (c *chainTown) run(t *testing.T, at int, after bool) *chainRun {
 		r.configs[i].Dir, r.configs[i].Dialer = filepath.Join(dir, name), nowhere{}
 	}
 	r.configs[r.closer].Disk = func(d Disk) Disk { return &lockedDisk{lockDisk: r.disk, disk: d} }
-	r.play()
 	return r
 }
 
@@ -227,10 +245,24 @@ func (r *chainRun) play() {
 		}
 		r.block(confirm)
 	}
+	r.end(book)
+	if r.disk.at >= 0 && !r.disk.cut {
+		r.t.Error("no power was cut")
+	}
+}
+
+// end goes on until the channels are over, and does the books.
+func (r *chainRun) end(book *ledger) {
+	r.t.Helper()
 	for from, _ := r.chain.Tip(); len(r.nodes[0].registry.each(nil))+len(r.nodes[1].registry.each(nil)) > 0; {
 		r.block(true)
 		if height, _ := r.chain.Tip(); height > from+600 {
-			r.t.Fatalf("not over at %d: %v", height, r.nodes[r.closer].registry.each(nil)[0].state.Load())
+			for _, n := range r.nodes {
+				for _, in := range n.registry.each(nil) {
+					r.t.Errorf("%s is not over at %d: %v", n.cfg.Alias, height, in.state.Load())
+				}
+			}
+			r.t.FailNow()
 		}
 	}
 	for range 2 {
@@ -241,9 +273,6 @@ func (r *chainRun) play() {
 		if left := leftovers(r.t, n); len(left) > 0 {
 			r.t.Errorf("%s: rows are left: %v", n.cfg.Alias, left)
 		}
-	}
-	if r.disk.at >= 0 && !r.disk.cut {
-		r.t.Error("no power was cut")
 	}
 }
 
@@ -281,11 +310,11 @@ func (r *chainRun) settle() {
 		}
 		for _, n := range r.nodes {
 			r.until("the newest block", func() bool {
-				height, _ := r.chain.Tip()
+				height, hash := r.chain.Tip()
 				n.walletMu.Lock()
-				seen, _ := n.wallet.Tip()
+				seen, seenHash := n.wallet.Tip()
 				n.walletMu.Unlock()
-				return seen == height || isDone(n)
+				return seen == height && seenHash == hash || isDone(n)
 			})
 		}
 		if ins := r.nodes[r.closer].registry.each(nil); len(ins) > 0 && ins[0].state.Load().Phase() == channel.PhaseNormal {

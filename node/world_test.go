@@ -217,16 +217,18 @@ func (w *world) openAs(from, to *Node, o OpenChannel) channel.ID {
 // usable waits until all channels of all these nodes can carry HTLCs.
 func (w *world) usable(nodes ...*Node) {
 	w.t.Helper()
-	for _, n := range nodes {
-		w.until("usable channels", func() bool {
+	all := func() bool {
+		for _, n := range nodes {
 			for _, in := range n.registry.each(nil) {
 				if _, _, ok := in.state.Load().Usable(); !ok {
 					return false
 				}
 			}
-			return true
-		})
+		}
+		return true
 	}
+	// Twice: when the last can, the first may just have noticed that the connection before was lost.
+	w.until("usable channels", func() bool { return all() && all() })
 }
 
 // line is A - LSP_a - LSP_b - B: the outer channels private, the middle one announced.

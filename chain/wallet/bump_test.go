@@ -535,6 +535,11 @@ func TestCoinsGone(t *testing.T) {
 	if err := d.c.Reorg(1); err != nil {
 		t.Fatal(err)
 	}
+	tip, _ := d.Tip()
+	d.save(d.Disconnect(tip))
+	if d.pending[made.TxHash()] != nil {
+		t.Error("what was in a block that is gone counts as pending before it is seen in the mempool")
+	}
 	d.follow()
 	if !d.Has(coin) || !d.Has(change) {
 		t.Error("what may come back counts as gone")
@@ -556,6 +561,21 @@ func TestCoinsGone(t *testing.T) {
 	}
 	if len(second.TxIn) != 2 || second.TxIn[1].PreviousOutPoint == coin {
 		t.Errorf("spends %v", second.TxIn[1].PreviousOutPoint)
+	}
+
+	// The coin comes back. Nobody will release the first transaction any more: it must not lock it.
+	if err := d.c.Reorg(1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.c.MineTxs(nil, made); err != nil {
+		t.Fatal(err)
+	}
+	d.follow()
+	d.restart()
+	for _, c := range d.Coins() {
+		if c.Out == coin && c.Locked || c.Out == change {
+			t.Errorf("the transaction that was replaced is still pending: %+v", c)
+		}
 	}
 	d.publish(second)
 	d.mine(1)

@@ -7,7 +7,7 @@
 //   - Connect and Disconnect in the order of the best chain. A wallet without rows takes any block as its first. Begin says which: the one
 //     above the tip if the seed is new; to restore a seed, one that is older than its first payment, or without a birthday height 1. A birthday that is
 //     too late loses coins from sight (not from the chain: another restoration finds them), so that a day's blocks, 144, are taken off;
-//   - Mempool for what appears in the mempool, Gone for what has left it;
+//   - Mempool for what appears in the mempool, and after a reorganisation for all that is there; Gone for what has left it;
 //   - a transaction made by Fund is Released if it will never be published, and only then.
 //
 // A channel that is closed on chain asks with FundUpTo, whose answer may pay less than was wished; what is left to it is the AnchorReserve that

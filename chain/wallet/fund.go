@@ -289,7 +289,7 @@ func checkAmounts(opt Options) error {
 // checkReplaced clears opt.Replaces if there is nothing in the books to replace, and fails if that would not do.
 func (w *Wallet) checkReplaced(opt *Options) error {
 	old := opt.Replaces
-	if old == nil || len(w.family(old.TxHash())) > 0 {
+	if old == nil || len(w.family(old.TxHash(), (*pending).live)) > 0 {
 		return nil
 	}
 	if txid := old.TxHash(); w.confirmed(txid) || w.pending[txid] != nil && w.pending[txid].height != 0 {
@@ -308,14 +308,17 @@ func (w *Wallet) checkReplaced(opt *Options) error {
 // rivals are the live pending transactions that are to be replaced, or spend an input of opt.
 func (w *Wallet) rivals(opt Options) (list []chainhash.Hash) {
 	for txid, p := range w.pending {
-		rival := opt.Replaces != nil && opt.Replaces.TxHash() == txid || slices.ContainsFunc(p.tx.TxIn, func(in *wire.TxIn) bool {
-			return slices.ContainsFunc(opt.Inputs, func(g Input) bool { return g.Out == in.PreviousOutPoint })
-		})
-		if rival && p.live() {
+		if p.live() && p.rivals(txid, opt) {
 			list = append(list, txid)
 		}
 	}
 	return list
+}
+
+func (p *pending) rivals(txid chainhash.Hash, opt Options) bool {
+	return opt.Replaces != nil && opt.Replaces.TxHash() == txid || slices.ContainsFunc(p.tx.TxIn, func(in *wire.TxIn) bool {
+		return slices.ContainsFunc(opt.Inputs, func(g Input) bool { return g.Out == in.PreviousOutPoint })
+	})
 }
 
 // candidates are the coins that may be spent, in the order in which they are taken: those of replaced transactions, then confirmed ones, then
@@ -324,7 +327,7 @@ func (w *Wallet) candidates(d *draft) []Coin {
 	again := make(map[wire.OutPoint]bool)
 	var undone []chainhash.Hash
 	for _, txid := range d.old {
-		undone = append(undone, w.family(txid)...)
+		undone = append(undone, w.family(txid, (*pending).live)...)
 		for _, in := range w.pending[txid].tx.TxIn {
 			again[in.PreviousOutPoint] = true
 		}
@@ -488,7 +491,7 @@ func (w *Wallet) checkBetter(d *draft) error {
 		return nil
 	}
 	least := btcutil.Amount(chain.FeerateFloor.Fee(d.weight(true)))
-	for _, txid := range w.family(old.TxHash()) {
+	for _, txid := range w.family(old.TxHash(), (*pending).live) {
 		fee, _ := w.paid(w.pending[txid].tx, d.opt.Inputs)
 		least += fee
 	}
@@ -547,10 +550,16 @@ func (d *draft) checkWeight() error {
 	return nil
 }
 
-// enter makes tx pending, in place of those it replaces.
+// enter makes tx pending, in place of those it replaces. One that is impossible now is replaced as well: a reorganisation could make it
+// possible, and nobody would remember to release it.
 func (w *Wallet) enter(tx *wire.MsgTx, d *draft) []Row {
 	for _, txid := range d.old {
 		w.release(txid)
+	}
+	for txid, p := range w.pending {
+		if p.dead != 0 && p.rivals(txid, d.opt) {
+			w.release(txid)
+		}
 	}
 	txid := tx.TxHash()
 	w.pending[txid] = &pending{tx: tx.Copy(), own: true, publish: d.opt.Publish}

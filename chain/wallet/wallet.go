@@ -55,7 +55,8 @@ type pending struct {
 	dead    uint32 // of the block with a transaction that conflicts with it or an ancestor, 0: none
 }
 
-func (p *pending) live() bool { return p.height == 0 && p.dead == 0 }
+func (p *pending) live() bool        { return p.height == 0 && p.dead == 0 }
+func (p *pending) unconfirmed() bool { return p.height == 0 }
 
 // Coin is an unspent output of the wallet.
 type Coin struct {
@@ -197,22 +198,22 @@ func (w *Wallet) resolve(b chain.Block) {
 
 // kill declares a pending transaction and its descendants impossible.
 func (w *Wallet) kill(txid chainhash.Hash, height uint32) {
-	for _, id := range w.family(txid) {
+	for _, id := range w.family(txid, (*pending).live) {
 		w.pending[id].dead = height
 		w.touchPending(id)
 	}
 }
 
-// family is a pending transaction, if it is live, and the live ones that descend from it.
-func (w *Wallet) family(txid chainhash.Hash) []chainhash.Hash {
-	if p := w.pending[txid]; p == nil || !p.live() {
+// family is a pending transaction, if it is of those that are counted, and those of them that descend from it.
+func (w *Wallet) family(txid chainhash.Hash, counts func(*pending) bool) []chainhash.Hash {
+	if p := w.pending[txid]; p == nil || !counts(p) {
 		return nil
 	}
 	list := []chainhash.Hash{txid}
 	for i := 0; i < len(list); i++ {
 		for id, p := range w.pending {
 			child := func(in *wire.TxIn) bool { return in.PreviousOutPoint.Hash == list[i] }
-			if p.live() && !slices.Contains(list, id) && slices.ContainsFunc(p.tx.TxIn, child) {
+			if counts(p) && !slices.Contains(list, id) && slices.ContainsFunc(p.tx.TxIn, child) {
 				list = append(list, id)
 			}
 		}
@@ -258,6 +259,10 @@ func (w *Wallet) Disconnect(height uint32) []Row {
 		}
 	}
 	for txid, p := range w.pending {
+		if !p.own && max(p.height, p.dead) >= height { // if it is in the mempool again, Mempool is told of it
+			delete(w.pending, txid)
+			continue
+		}
 		if p.height >= height && p.height != 0 {
 			p.height = 0
 			w.touchPending(txid)
@@ -271,7 +276,7 @@ func (w *Wallet) Disconnect(height uint32) []Row {
 }
 
 // Mempool notes an unconfirmed transaction that pays us or spends our coins. It is not durable: after a restart
-// the mempool is looked at again.
+// the mempool is looked at again, and after a Disconnect.
 func (w *Wallet) Mempool(tx *wire.MsgTx) {
 	txid := tx.TxHash()
 	if w.pending[txid] != nil || len(w.pending) >= maxSeen || w.confirmed(txid) {
@@ -312,7 +317,7 @@ func (w *Wallet) Release(tx *wire.MsgTx) []Row {
 }
 
 func (w *Wallet) release(txid chainhash.Hash) {
-	for _, id := range w.family(txid) {
+	for _, id := range w.family(txid, (*pending).unconfirmed) { // those that are impossible too: a reorganisation does not bring them back
 		w.touchPending(id)
 		delete(w.pending, id)
 	}
