@@ -325,10 +325,16 @@ func (g *gossip) channelUsable(in *inbox) {
 	g.introduce(in)
 	g.mu.Lock()
 	o := g.ownOf(in.id)
+	update := o.update
+	if o.announced {
+		update = nil // gossip has it
+	}
 	fresh := o.update == nil
 	g.mu.Unlock()
 	if fresh {
 		g.renew(in)
+	} else if update != nil {
+		g.tell(in, update)
 	}
 	if sixDeep(in.state.Load()) {
 		g.channelDeep(in)
@@ -373,8 +379,8 @@ func (g *gossip) makeUpdate(in *inbox) {
 		return
 	}
 	o.update = u
-	if peer := n.host.Peer(in.peer); peer != nil && !o.announced {
-		_ = peer.SendRaw(u.Message().Type, u.Message().Body)
+	if !o.announced {
+		g.tell(in, u)
 	}
 	if o.announced {
 		out, err := g.graph.Apply(n.id, u, n.cfg.Now().Unix())
@@ -382,6 +388,13 @@ func (g *gossip) makeUpdate(in *inbox) {
 			n.log.Error("own channel_update", "channel", in.id, "error", err)
 		}
 		g.absorb(out)
+	}
+}
+
+// tell sends a channel_update to the peer alone, which may have forgotten what it was told before.
+func (g *gossip) tell(in *inbox, u *graph.ChannelUpdate) {
+	if p := g.node.host.Peer(in.peer); p != nil {
+		_ = p.SendRaw(u.Message().Type, u.Message().Body)
 	}
 }
 
@@ -500,7 +513,7 @@ func (g *gossip) complete(in *inbox) {
 	g.mu.Unlock()
 	g.renew(in)
 	g.announceNode()
-	g.flush()
+	// BOLT 7 "The announcement_signatures Message" wants it queued. At once it would overtake the peer's own work on it.
 }
 
 // announceNode makes our node_announcement anew.
