@@ -66,6 +66,9 @@ func (t *turn) progressClosing() {
 	t.propose(fee, r, nil)
 }
 
+// quarrel is a rate that is not worth a quarrel, in sat/kw: peers estimate fees differently, and a close by force would cost more, and a day.
+const quarrel chain.FeePerKw = 2500
+
 // closingFee is what we think fair, and what we accept.
 func (s *State) closingFee() (int64, feeRange) {
 	weight := commitment.ClosingWeight(s.localScript, s.remoteScript)
@@ -84,7 +87,12 @@ func (s *State) closingFee() (int64, feeRange) {
 		pays = int64(s.balanceLocal / 1000)
 	}
 	fee := min(at(ideal), pays)
-	return fee, feeRange{min(at(floor), fee), min(max(2*fee, at(s.rates.Urgent)), pays)}
+	return fee, feeRange{min(at(floor), fee), min(max(s.bargain(fee), at(quarrel)), pays)}
+}
+
+// bargain is the most for a peer that names no fee_range, when we think fee fair: it comes down when it is asked to.
+func (s *State) bargain(fee int64) int64 {
+	return max(2*fee, int64(s.rates.Urgent)*commitment.ClosingWeight(s.localScript, s.remoteScript)/1000)
 }
 
 // closingFeeOf is the fee_satoshis of a closing transaction: what the opener's output lacks of its balance. One without that output has taken all of it.
@@ -178,12 +186,14 @@ func (t *turn) receiveClosing(m *lnwire.ClosingSigned) error {
 		return nil
 	}
 	theirs, modern := decodeFeeRange(m.ExtraData)
-	_, ours := t.closingFee()
+	fair, ours := t.closingFee()
 	if t.params.Opener {
 		if t.lastFee < 0 {
 			return misstep(boltClosing, "the opener proposes first")
 		}
-		ours = t.lastRange
+		if ours = t.lastRange; !modern {
+			ours.high = min(ours.high, max(ours.low, t.bargain(fair)))
+		}
 	} else {
 		// The accepter does not pay: it only wants the transaction to be relayed.
 		ours.high = max(ours.low, int64(t.balanceRemote/1000))

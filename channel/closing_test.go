@@ -1,6 +1,7 @@
 package channel_test
 
 import (
+	"encoding/binary"
 	"strings"
 	"testing"
 
@@ -87,6 +88,31 @@ func TestHaggle(t *testing.T) {
 				t.Error("what is published is not a commitment")
 			}
 		})
+	}
+}
+
+// TestFeeRange: an opener whose estimate is low meets an accepter that wants more. What is not worth a quarrel is paid.
+func TestFeeRange(t *testing.T) {
+	for _, tt := range []struct {
+		low, high, fee int64
+		agreed         bool
+	}{{962, 2000, 962, true}, {1690, 5000, 1690, true}, {1691, 5000, 1691, false}, {100, 170, 170, false}} {
+		p, err := channeltest.Open(channeltest.Options{Toy: true, Push: 400_000_000})
+		step(t, err)
+		us, peer := p.Sides[0], p.Sides[1]
+		step(t, p.Do(0, channel.Chain{Event: chain.FeeRates{Floor: 253, Slow: 253, Normal: 253, Urgent: 253}}))
+		step(t, p.Do(0, channel.Close{}))
+		step(t, p.Do(0, channel.Received{Msg: lnwire.NewShutdown(us.State.ChannelID(), peer.Params.ShutdownScript)}))
+		m := us.State.NextClosing(peer.Crypto, tt.fee)
+		m.ExtraData = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64([]byte{1, 16}, uint64(tt.low)), uint64(tt.high))
+		us.Out = nil
+		step(t, p.Do(0, channel.Received{Msg: m}))
+		if agreed := us.State.Phase() == channel.PhaseClosing; agreed != tt.agreed {
+			t.Errorf("fee %d of %d..%d: agreed %t; %v", tt.fee, tt.low, tt.high, agreed, us.State)
+		}
+		if us.State.Phase() > channel.PhaseClosing {
+			t.Errorf("fee %d of %d..%d: %v", tt.fee, tt.low, tt.high, us.State)
+		}
 	}
 }
 
