@@ -579,5 +579,8 @@ func TestCoinsGone(t *testing.T) {
 	}
 	d.publish(second)
 	d.mine(1)
+	if tx, _, err := d.fundUpTo(nil, 2000, opt); err == nil {
+		t.Errorf("%v is made beside what has confirmed", tx.TxHash())
+	}
 	d.restart()
 }

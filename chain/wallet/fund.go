@@ -286,8 +286,14 @@ func checkAmounts(opt Options) error {
 	return nil
 }
 
-// checkReplaced clears opt.Replaces if there is nothing in the books to replace, and fails if that would not do.
+// checkReplaced clears opt.Replaces if there is nothing in the books to replace, and fails if that would not do. An input that is spent in a
+// block is not spent again: after a reorganisation nobody would know of the first transaction any more.
 func (w *Wallet) checkReplaced(opt *Options) error {
+	for txid, p := range w.pending {
+		if p.height != 0 && p.rivals(txid, Options{Inputs: opt.Inputs}) { // the caller has not heard of that block yet
+			return fmt.Errorf("%v, which is confirmed, spends an input", txid)
+		}
+	}
 	old := opt.Replaces
 	if old == nil || len(w.family(old.TxHash(), (*pending).live)) > 0 {
 		return nil
