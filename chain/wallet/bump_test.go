@@ -559,6 +559,11 @@ func TestCoinsGone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	d.Mempool(first) // which has not heard of the second
+	if row := d.Row([]byte(pendingKey(first.TxHash()))); row.Value != nil {
+		t.Error("what was replaced has a row again, and is our own after a restart, since it was seen in the mempool")
+	}
+	d.Gone(first.TxHash())
 	if len(second.TxIn) != 2 || second.TxIn[1].PreviousOutPoint == coin {
 		t.Errorf("spends %v", second.TxIn[1].PreviousOutPoint)
 	}

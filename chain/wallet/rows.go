@@ -124,7 +124,7 @@ func (w *Wallet) value(key []byte) []byte {
 		return u32(u32(v, c.height), c.spent)
 	case rowPending:
 		p := w.pending[chainhash.Hash(key[1:])]
-		if p == nil {
+		if p == nil || !p.own { // one that was replaced may still be seen in the mempool
 			return nil
 		}
 		buf := bytes.NewBuffer(u32(u32([]byte{version, flag(p.publish)}, p.height), p.dead))
