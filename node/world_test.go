@@ -227,8 +227,8 @@ func (w *world) usable(nodes ...*Node) {
 		}
 		return true
 	}
-	// Twice: when the last can, the first may just have noticed that the connection before was lost.
-	w.until("usable channels", func() bool { return all() && all() })
+	w.until("usable channels", all)
+	w.until("usable channels", all) // when the last can, the first may just have noticed that the connection before was lost
 }
 
 // line is A - LSP_a - LSP_b - B: the outer channels private, the middle one announced.
