@@ -198,11 +198,11 @@ func TestNoCoins(t *testing.T) {
 		t.Fatal(err)
 	}
 	const gift = 40_000
-	if _, err := a.Withdraw(w.ctx, Withdrawal{Script: script, Amount: gift}); err != nil {
+	sent, err := a.Withdraw(w.ctx, Withdrawal{Script: script, Amount: gift})
+	if err != nil {
 		t.Fatal(err)
 	}
-	book.had["alice"] -= gift
-	book.had["bob"] += gift
+	book.gift(sent.Tx.TxHash(), "alice", "bob", gift)
 	w.step(a, b)
 	if !claims() {
 		t.Fatal("bob has coins and does not claim")

@@ -24,6 +24,7 @@ type ledger struct {
 	open   map[wire.OutPoint]entry
 	nodes  map[string]**Node // where the present life of each node is found
 	moved  []transfer
+	gifts  map[chainhash.Hash]string // who pays for a transaction that pays somebody else
 }
 
 // entry is a channel.
@@ -44,7 +45,7 @@ const anchor = 330
 
 // books opens a ledger for nodes, whose variables outlive their restarts.
 func (w *world) books(nodes ...**Node) *ledger {
-	l := &ledger{w: w, had: map[string]btcutil.Amount{}, open: map[wire.OutPoint]entry{}, nodes: map[string]**Node{}}
+	l := &ledger{w: w, had: map[string]btcutil.Amount{}, open: map[wire.OutPoint]entry{}, nodes: map[string]**Node{}, gifts: map[chainhash.Hash]string{}}
 	l.height, _ = w.chain.Tip()
 	for _, n := range nodes {
 		name := (*n).cfg.Alias
@@ -63,6 +64,13 @@ func (w *world) books(nodes ...**Node) *ledger {
 		}
 	}
 	return l
+}
+
+// gift notes a transaction of one node for another, who gets amount of it.
+func (l *ledger) gift(txid chainhash.Hash, from, to string, amount btcutil.Amount) {
+	l.had[from] -= amount
+	l.had[to] += amount
+	l.gifts[txid] = from
 }
 
 // paid notes an HTLC that goes through.
@@ -219,6 +227,9 @@ func (l *ledger) fee(tx *wire.MsgTx) (fee btcutil.Amount) {
 func (l *ledger) payer(tx *wire.MsgTx) string {
 	if e, ok := l.open[tx.TxIn[0].PreviousOutPoint]; ok {
 		return e.opener
+	}
+	if name, ok := l.gifts[tx.TxHash()]; ok {
+		return name
 	}
 	for name, n := range l.nodes {
 		if (*n).gets(tx) {

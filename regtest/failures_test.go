@@ -27,7 +27,7 @@ var failures = map[string]string{
 	"incorrect_or_unknown_payment_details": "",
 	"final_incorrect_cltv_expiry":          "",
 	"final_incorrect_htlc_amount":          "",
-	"channel_disabled":                     "a node of ours disables no channel but by its configuration; node/forward.TestCheck",
+	"channel_disabled":                     "",
 	"expiry_too_far":                       "",
 	"invalid_onion_payload":                "",
 	"mpp_timeout":                          "",
