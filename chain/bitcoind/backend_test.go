@@ -438,3 +438,19 @@ func TestParseBitcoins(t *testing.T) {
 		}
 	}
 }
+
+// TestLateHeights: hashes that were asked for before a deep reorganisation and come after it are not kept.
+func TestLateHeights(t *testing.T) {
+	s := newShelf()
+	_, era, _ := s.hashAt(7)
+	s.forgetHeights()
+	s.noteHeights(era, 7, []chainhash.Hash{{1}})
+	if h, _, ok := s.hashAt(7); ok {
+		t.Errorf("block 7 is %v", h)
+	}
+	_, era, _ = s.hashAt(7)
+	s.noteHeights(era, 7, []chainhash.Hash{{2}})
+	if h, _, ok := s.hashAt(7); !ok || h != (chainhash.Hash{2}) {
+		t.Errorf("block 7 is %v, %t", h, ok)
+	}
+}

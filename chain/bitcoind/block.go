@@ -54,7 +54,8 @@ func (b *Backend) hashAt(v *view, height uint32) (chainhash.Hash, error) {
 	if h, ok := v.at(height); ok {
 		return h, nil
 	}
-	if h, ok := b.shelf.hashAt(height); ok {
+	h, era, ok := b.shelf.hashAt(height)
+	if ok {
 		return h, nil
 	}
 	// A reader below the window is about to ask for the next ones too.
@@ -63,7 +64,7 @@ func (b *Backend) hashAt(v *view, height uint32) (chainhash.Hash, error) {
 	if err != nil {
 		return chainhash.Hash{}, err
 	}
-	b.shelf.noteHeights(from, hashes)
+	b.shelf.noteHeights(era, from, hashes)
 	return hashes[0], nil
 }
 
@@ -127,6 +128,7 @@ type shelf struct {
 	order   []chainhash.Hash // of blocks that have arrived, oldest first
 	bytes   int
 	heights map[uint32]chainhash.Hash
+	era     int    // how often heights were forgotten
 	last    uint32 // the height that was asked for last
 }
 
@@ -192,16 +194,21 @@ func (s *shelf) get(h chainhash.Hash, fetch func() (chain.Block, int, error)) (c
 	return e.block, nil
 }
 
-func (s *shelf) hashAt(height uint32) (chainhash.Hash, bool) {
+// hashAt also gives the era, for noteHeights of what is asked for instead.
+func (s *shelf) hashAt(height uint32) (h chainhash.Hash, era int, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	h, ok := s.heights[height]
-	return h, ok
+	h, ok = s.heights[height]
+	return h, s.era, ok
 }
 
-func (s *shelf) noteHeights(from uint32, hashes []chainhash.Hash) {
+// noteHeights keeps hashes, unless all were forgotten since they were asked for: they may be of the chain before.
+func (s *shelf) noteHeights(era int, from uint32, hashes []chainhash.Hash) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if era != s.era {
+		return
+	}
 	if len(s.heights) > 4*windowLength {
 		clear(s.heights)
 	}
@@ -214,4 +221,5 @@ func (s *shelf) forgetHeights() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(s.heights)
+	s.era++
 }
