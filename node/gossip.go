@@ -325,15 +325,12 @@ func (g *gossip) channelUsable(in *inbox) {
 	g.introduce(in)
 	g.mu.Lock()
 	o := g.ownOf(in.id)
-	update := o.update
-	if o.announced {
-		update = nil // gossip has it
-	}
-	fresh := o.update == nil
+	update, announced := o.update, o.announced
 	g.mu.Unlock()
-	if fresh {
+	switch {
+	case update == nil:
 		g.renew(in)
-	} else if update != nil {
+	case !announced: // else gossip has it
 		g.tell(in, update)
 	}
 	if sixDeep(in.state.Load()) {
