@@ -368,6 +368,9 @@ func (d *chainDesk) disconnect() {
 	}
 	d.publishing.disconnect(height)
 	d.node.blockDisconnected(height)
+	for id := range d.mempool {
+		d.mempool[id] = false // the wallet is told again of what it may have forgotten
+	}
 	d.deliver(facts)
 }
 
@@ -389,9 +392,11 @@ func (d *chainDesk) watchMempool(ctx context.Context) error {
 		}
 		hashes[tx] = id
 		if known := seen[id] || d.mempool[id]; !known || again {
-			d.node.walletMu.Lock()
-			d.node.wallet.Mempool(tx)
-			d.node.walletMu.Unlock()
+			if !known {
+				d.node.walletMu.Lock()
+				d.node.wallet.Mempool(tx)
+				d.node.walletMu.Unlock()
+			}
 			d.deliver(d.tracker.Mempool(tx))
 		}
 		seen[id] = true
