@@ -290,7 +290,7 @@ func checkAmounts(opt Options) error {
 // block is not spent again: after a reorganisation nobody would know of the first transaction any more.
 func (w *Wallet) checkReplaced(opt *Options) error {
 	for txid, p := range w.pending {
-		if p.height != 0 && p.rivals(txid, Options{Inputs: opt.Inputs}) { // the caller has not heard of that block yet
+		if !p.unconfirmed() && p.spends(opt.Inputs) { // the caller has not heard of that block yet
 			return fmt.Errorf("%v, which is confirmed, spends an input", txid)
 		}
 	}
@@ -322,8 +322,12 @@ func (w *Wallet) rivals(opt Options) (list []chainhash.Hash) {
 }
 
 func (p *pending) rivals(txid chainhash.Hash, opt Options) bool {
-	return opt.Replaces != nil && opt.Replaces.TxHash() == txid || slices.ContainsFunc(p.tx.TxIn, func(in *wire.TxIn) bool {
-		return slices.ContainsFunc(opt.Inputs, func(g Input) bool { return g.Out == in.PreviousOutPoint })
+	return opt.Replaces != nil && opt.Replaces.TxHash() == txid || p.spends(opt.Inputs)
+}
+
+func (p *pending) spends(given []Input) bool {
+	return slices.ContainsFunc(p.tx.TxIn, func(in *wire.TxIn) bool {
+		return slices.ContainsFunc(given, func(g Input) bool { return g.Out == in.PreviousOutPoint })
 	})
 }
 
@@ -559,11 +563,8 @@ func (d *draft) checkWeight() error {
 // enter makes tx pending, in place of those it replaces. One that is impossible now is replaced as well: a reorganisation could make it
 // possible, and nobody would remember to release it.
 func (w *Wallet) enter(tx *wire.MsgTx, d *draft) []Row {
-	for _, txid := range d.old {
-		w.release(txid)
-	}
 	for txid, p := range w.pending {
-		if p.dead != 0 && p.rivals(txid, d.opt) {
+		if p.unconfirmed() && p.rivals(txid, d.opt) {
 			w.release(txid)
 		}
 	}
