@@ -71,8 +71,6 @@ const quarrel chain.FeePerKw = 2500
 
 // closingFee is what we think fair, and what we accept.
 func (s *State) closingFee() (int64, feeRange) {
-	weight := commitment.ClosingWeight(s.localScript, s.remoteScript)
-	at := func(rate chain.FeePerKw) int64 { return int64(rate) * weight / 1000 }
 	floor := max(s.rates.Floor, s.params.MinFeePerKw)
 	ideal := s.closeRate
 	if ideal == 0 {
@@ -86,13 +84,18 @@ func (s *State) closingFee() (int64, feeRange) {
 	if s.params.Opener {
 		pays = int64(s.balanceLocal / 1000)
 	}
-	fee := min(at(ideal), pays)
-	return fee, feeRange{min(at(floor), fee), min(max(s.bargain(fee), at(quarrel)), pays)}
+	fee := min(s.closingAt(ideal), pays)
+	return fee, feeRange{min(s.closingAt(floor), fee), min(max(s.bargain(fee), s.closingAt(quarrel)), pays)}
+}
+
+// closingAt is the fee of the closing transaction at a rate, in sat.
+func (s *State) closingAt(rate chain.FeePerKw) int64 {
+	return int64(rate) * commitment.ClosingWeight(s.localScript, s.remoteScript) / 1000
 }
 
 // bargain is the most for a peer that names no fee_range, when we think fee fair: it comes down when it is asked to.
 func (s *State) bargain(fee int64) int64 {
-	return max(2*fee, int64(s.rates.Urgent)*commitment.ClosingWeight(s.localScript, s.remoteScript)/1000)
+	return max(2*fee, s.closingAt(s.rates.Urgent))
 }
 
 // closingFeeOf is the fee_satoshis of a closing transaction: what the opener's output lacks of its balance. One without that output has taken all of it.
